@@ -1,0 +1,11 @@
+//! What a mailbox is: an immutable, structurally shared, ordered sequence of message records; and what a session
+//! that has seen one such value must be told about the next.
+//!
+//! Pure: no files, sockets, clock or log.
+
+pub mod keywords;
+pub mod record;
+pub mod snapshot;
+
+pub use keywords::{KeywordBits, KeywordTable};
+pub use record::{Flags, Record};
