@@ -1,1 +1,9 @@
-//! Placeholder head.
+//! The store on Maildir: what lies on disk is plain Maildir with Dovecot's companions, written under Dovecot's
+//! locks, so that either program can serve the same tree, also in turns.
+
+pub mod dotlock;
+pub mod filename;
+pub mod fuzz;
+pub mod keywords;
+pub mod subscriptions;
+pub mod uidlist;
