@@ -95,11 +95,14 @@ pub struct Replayed {
 pub fn replay(octets: &[u8], generation: u64, model: &mut Model) -> Option<Replayed> {
     let head = Head::decode(octets)?;
     let s = &model.snapshot;
-    if head.generation != generation || head.mailbox_id != s.mailbox_id || head.uid_validity != s.uid_validity {
+    if head.generation != generation || head.mailbox_id != s.mailbox_id || head.uid_validity != s.uid_validity
+    {
         return None;
     }
     let mut good = HEAD_LEN;
-    while let Some((change, next)) = octets.get(good..).and_then(|rest| next_frame(rest, model.snapshot.highest_mod_seq)) {
+    while let Some((change, next)) =
+        octets.get(good..).and_then(|rest| next_frame(rest, model.snapshot.highest_mod_seq))
+    {
         model.apply(&change);
         good += next;
     }

@@ -85,6 +85,14 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = (Uid, &Entry)> {
         self.by_uid.iter().map(|(u, e)| (*u, e))
     }
+    /// All, the last ones first.
+    pub fn iter_back(&self) -> impl Iterator<Item = (Uid, &Entry)> {
+        self.by_uid.iter().rev().map(|(u, e)| (*u, e))
+    }
+    /// Those from a UID on.
+    pub fn from(&self, uid: Uid) -> impl Iterator<Item = (Uid, &Entry)> {
+        self.by_uid.range(uid..).map(|(u, e)| (*u, e))
+    }
     /// How many.
     pub fn len(&self) -> usize {
         self.by_uid.len()

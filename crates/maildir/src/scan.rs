@@ -93,7 +93,8 @@ pub fn compare(names: &Names, new: Option<&Entries>, cur: Option<&Entries>) -> F
     }
     // Those put back above are where they were.
     found.moved.retain(|(uid, entry)| names.get(*uid) != Some(entry));
-    found.missing = names.iter().filter(|(u, e)| listed(e.folder) && !seen.contains(u)).map(|(u, _)| u).collect();
+    found.missing =
+        names.iter().filter(|(u, e)| listed(e.folder) && !seen.contains(u)).map(|(u, _)| u).collect();
     found
 }
 
@@ -124,8 +125,15 @@ mod tests {
     #[test]
     fn renamed_missing_and_new() {
         let names = known(&[(1, Folder::Cur, "a:2,"), (2, Folder::New, "b"), (3, Folder::Cur, "c:2,S")]);
-        let f = compare(&names, Some(&listing(&["d"])), Some(&listing(&["a:2,S", "b:2,", ".x", "sub/", ":2,S", "e\n"])));
-        assert_eq!(f.moved.iter().map(|(u, e)| (u.get(), text(e))).collect::<Vec<_>>(), [(1, "a:2,S"), (2, "b:2,")]);
+        let f = compare(
+            &names,
+            Some(&listing(&["d"])),
+            Some(&listing(&["a:2,S", "b:2,", ".x", "sub/", ":2,S", "e\n"])),
+        );
+        assert_eq!(
+            f.moved.iter().map(|(u, e)| (u.get(), text(e))).collect::<Vec<_>>(),
+            [(1, "a:2,S"), (2, "b:2,")]
+        );
         assert_eq!(f.unknown.iter().map(text).collect::<Vec<_>>(), ["d"]);
         assert_eq!(f.missing, [Uid::new(3).unwrap()]);
         assert_eq!((f.directories.len(), f.without_base.len(), f.unusable), (1, 1, 1));
@@ -142,7 +150,9 @@ mod tests {
     #[test]
     fn the_same_base_twice() {
         let names = known(&[(1, Folder::Cur, "a:2,")]);
-        for (new, cur) in [(vec![], vec!["a:2,", "a:2,S"]), (vec![], vec!["a:2,S", "a:2,"]), (vec!["a"], vec!["a:2,"])] {
+        for (new, cur) in
+            [(vec![], vec!["a:2,", "a:2,S"]), (vec![], vec!["a:2,S", "a:2,"]), (vec!["a"], vec!["a:2,"])]
+        {
             let f = compare(&names, Some(&listing(&new)), Some(&listing(&cur)));
             assert!(f.moved.is_empty() && f.missing.is_empty(), "{f:?}");
             assert_eq!(f.doubles.len(), 1);
