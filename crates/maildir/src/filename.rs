@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::io::Write as _;
 
-
 /// Keywords of a name as bits: bit 0 is the letter `a`, bit 25 is `z`. What a letter means is written in
 /// `dovecot-keywords`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -298,9 +297,13 @@ mod tests {
 
     #[test]
     fn arrivals_are_in_order() {
-        let mut names = ["x", "10.M5P1.h", "9.M99P1.h", "10.M40P1.h", "10.M5P1.a", "10.V1.h"].map(str::as_bytes);
+        let mut names =
+            ["x", "10.M5P1.h", "9.M99P1.h", "10.M40P1.h", "10.M5P1.a", "10.V1.h"].map(str::as_bytes);
         names.sort_by(|a, b| arrival_order(a, b));
-        assert_eq!(names, ["x", "9.M99P1.h", "10.V1.h", "10.M5P1.a", "10.M5P1.h", "10.M40P1.h"].map(str::as_bytes));
+        assert_eq!(
+            names,
+            ["x", "9.M99P1.h", "10.V1.h", "10.M5P1.a", "10.M5P1.h", "10.M40P1.h"].map(str::as_bytes)
+        );
     }
 
     #[test]

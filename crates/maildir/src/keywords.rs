@@ -33,7 +33,8 @@ impl Keywords {
         let complete = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at);
         for line in text[..complete].split(|b| *b == b'\n') {
             let Some(space) = line.iter().position(|b| *b == b' ') else { continue };
-            let number = std::str::from_utf8(&line[..space]).ok().filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+            let number =
+                std::str::from_utf8(&line[..space]).ok().filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
             let Some(number) = number.and_then(|n| n.parse::<usize>().ok()) else { continue };
             let mut name = &line[space + 1..];
             while let Some(rest) = name.strip_suffix(b"\r") {
@@ -122,7 +123,12 @@ pub fn load(control: &Dir<'_>) -> io::Result<Option<(Keywords, Stat)>> {
 
 /// Replaces the file; the caller holds the uidlist's lock. The new one's mtime is later than `previous`, by which other
 /// programs see the change.
-pub fn store(control: &Dir<'_>, table: &Keywords, previous: Option<Timestamp>, sync: Durability) -> io::Result<Stat> {
+pub fn store(
+    control: &Dir<'_>,
+    table: &Keywords,
+    previous: Option<Timestamp>,
+    sync: Durability,
+) -> io::Result<Stat> {
     match control.unlink(TEMPORARY) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => (),

@@ -56,7 +56,9 @@ impl Subscriptions {
                 lines.next();
                 Version::Two
             }
-            Some(first) if first.strip_prefix(b"V\t").is_some_and(|v| v.first().is_some_and(u8::is_ascii_digit)) => {
+            Some(first)
+                if first.strip_prefix(b"V\t").is_some_and(|v| v.first().is_some_and(u8::is_ascii_digit)) =>
+            {
                 return Err(UnknownVersion);
             }
             _ => Version::One(separator),

@@ -97,7 +97,13 @@ impl PartialEq for Entry<'_> {
 impl Eq for Entry<'_> {}
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} :{}", self.uid, self.raw_fields.escape_ascii().to_string(), self.base.escape_ascii())
+        write!(
+            f,
+            "{} {:?} :{}",
+            self.uid,
+            self.raw_fields.escape_ascii().to_string(),
+            self.base.escape_ascii()
+        )
     }
 }
 
