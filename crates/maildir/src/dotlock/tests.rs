@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 use super::*;
 use culver_store::io::{Fs, Io, IoSettings};
 use std::path::Path;
@@ -161,3 +162,6 @@ fn touching_waits_ten_seconds() {
         assert!(dir.stat(UIDLIST.lock).unwrap().mtime.seconds >= before.seconds + 10);
     });
 }
+=======
+
+>>>>>>> eng
