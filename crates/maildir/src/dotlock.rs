@@ -230,7 +230,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
                 ),
             }
             let now = holder.surroundings.now();
-            let jitter = u64::from(now.nanoseconds / 1000 ^ holder.pid) % 100;
+            let jitter = u64::from((now.nanoseconds / 1000) ^ holder.pid) % 100;
             contention.not_before = Some(holder.surroundings.elapsed() + Duration::from_millis(100 + jitter));
         }
         contention.seen = None;

@@ -6,7 +6,9 @@
 use super::file::{EntryKind, Stat, Timestamp};
 use super::inotify::WatchFlags;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 use std::io;
 
@@ -42,7 +44,13 @@ pub trait Calls: Send + Sync + 'static {
         flags: RenameFlags,
     ) -> io::Result<()>;
     /// linkat, no link followed.
-    fn link(&self, from_dir: BorrowedFd<'_>, from: &[u8], to_dir: BorrowedFd<'_>, to: &[u8]) -> io::Result<()>;
+    fn link(
+        &self,
+        from_dir: BorrowedFd<'_>,
+        from: &[u8],
+        to_dir: BorrowedFd<'_>,
+        to: &[u8],
+    ) -> io::Result<()>;
     /// unlinkat of a file.
     fn unlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()>;
     /// unlinkat of an empty directory.
@@ -143,7 +151,13 @@ impl System {
         Self { openat2: false }
     }
 
-    fn open_beneath(&self, dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    fn open_beneath(
+        &self,
+        dir: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+        mode: Mode,
+    ) -> io::Result<OwnedFd> {
         if self.openat2 {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             // EAGAIN: the path changed under way; the kernel asks to try again.
@@ -233,7 +247,13 @@ impl Calls for System {
         }
         Ok(rustix::fs::renameat_with(from_dir, from, to_dir, to, flags)?)
     }
-    fn link(&self, from_dir: BorrowedFd<'_>, from: &[u8], to_dir: BorrowedFd<'_>, to: &[u8]) -> io::Result<()> {
+    fn link(
+        &self,
+        from_dir: BorrowedFd<'_>,
+        from: &[u8],
+        to_dir: BorrowedFd<'_>,
+        to: &[u8],
+    ) -> io::Result<()> {
         Ok(rustix::fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())?)
     }
     fn unlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
@@ -304,5 +324,40 @@ impl Calls for System {
         // Through the descriptor, so that nothing can have been put in the directory's place.
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
         Ok(rustix::fs::inotify::add_watch(inotify, path, flags)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsFd;
+
+    #[test]
+    fn without_openat2_the_rules_are_the_same() {
+        let temp = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(temp.path().join("d")).expect("made");
+        std::fs::write(temp.path().join("d/f"), "x").expect("written");
+        std::os::unix::fs::symlink("d", temp.path().join("l")).expect("linked");
+        std::os::unix::fs::symlink("f", temp.path().join("d/l")).expect("linked");
+        let root = std::fs::File::open(temp.path()).expect("opened");
+        for calls in [System::new(), System::without_openat2()] {
+            let open = |path: &[u8]| {
+                calls.open(Some(root.as_fd()), path, OFlags::RDONLY, 0, Resolve::Beneath).is_ok()
+            };
+            for (path, ok) in [
+                (&b"."[..], true),
+                (b"d", true),
+                (b"d/f", true),
+                (b"./d//f", true),
+                (b"l", false),
+                (b"l/f", false),
+                (b"d/l", false),
+                (b"..", false),
+                (b"/etc", false),
+                (b"no", false),
+            ] {
+                assert_eq!(open(path), ok, "{} {calls:?}", path.escape_ascii());
+            }
+        }
     }
 }

@@ -46,7 +46,8 @@ impl Modes {
     pub fn like(stat: &Stat) -> Self {
         let rw = stat.mode & 0o666;
         // A directory can be searched by whom it can be read.
-        let directory = if stat.kind == EntryKind::Directory { stat.mode & 0o777 } else { rw | (rw & 0o444) >> 2 };
+        let directory =
+            if stat.kind == EntryKind::Directory { stat.mode & 0o777 } else { rw | (rw & 0o444) >> 2 };
         Self { file: rw | 0o600, directory: directory | 0o700, gid: stat.gid }
     }
 }
@@ -75,6 +76,12 @@ impl std::fmt::Debug for DirHandle {
     }
 }
 
+impl std::fmt::Debug for Dir<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dir").field(&self.open.fd).finish()
+    }
+}
+
 /// An open directory within a job.
 #[derive(Clone)]
 pub struct Dir<'fs> {
@@ -90,7 +97,10 @@ impl Fs {
     /// Opens a root that the configuration names. Links on the way are followed, as the job's owner.
     pub fn open_root(&self, path: &Path) -> io::Result<Dir<'_>> {
         if !path.is_absolute() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not absolute", path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{} is not absolute", path.display()),
+            ));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = self.calls.open(None, path.as_os_str().as_bytes(), flags, 0, Resolve::Anywhere)?;
@@ -382,7 +392,13 @@ impl<'fs> Dir<'fs> {
 
     /// Replaces `name` by a file with these octets, written as `temporary` first: readers see the old or the new
     /// one. On an error the old one stays and `temporary` is removed.
-    pub fn write_replace(&self, name: &[u8], temporary: &[u8], octets: &[u8], sync: Durability) -> io::Result<()> {
+    pub fn write_replace(
+        &self,
+        name: &[u8],
+        temporary: &[u8],
+        octets: &[u8],
+        sync: Durability,
+    ) -> io::Result<()> {
         let write = || {
             let mut file = self.create(temporary)?;
             file.write_all(octets)?;

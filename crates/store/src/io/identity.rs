@@ -110,7 +110,11 @@ impl Thread {
         }
         let is = Owner { uid: sys::set_fsuid(u32::MAX), gid: sys::set_fsgid(u32::MAX) };
         if is != wanted {
-            tracing::error!(?wanted, ?is, "the kernel did not change the file-system identity; stopping at once");
+            tracing::error!(
+                ?wanted,
+                ?is,
+                "the kernel did not change the file-system identity; stopping at once"
+            );
             std::process::abort();
         }
         self.now = wanted;

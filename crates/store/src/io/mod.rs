@@ -181,7 +181,8 @@ where
 {
     Box::new(move |fs| {
         tell(fs.and_then(|fs| {
-            catch_unwind(AssertUnwindSafe(|| job(fs))).map_err(|payload| JobError::Panicked(text_of(&*payload)))
+            catch_unwind(AssertUnwindSafe(|| job(fs)))
+                .map_err(|payload| JobError::Panicked(text_of(&*payload)))
         }))
     })
 }

@@ -120,7 +120,9 @@ impl Shared {
             // The work catches its own panics; this is for destructors of what nobody fetched.
             let run = catch_unwind(AssertUnwindSafe(|| (picked.job)(identity.map(|()| &fs))));
             if run.is_err() {
-                tracing::error!("a value of a file job panicked when it was dropped; this is a defect of the server");
+                tracing::error!(
+                    "a value of a file job panicked when it was dropped; this is a defect of the server"
+                );
             }
             state = self.state.lock();
             state.queue.done(picked.owner, picked.priority);
