@@ -122,6 +122,13 @@ impl View {
     /// The client has been told the state of `uids` in `now` by the answer of its own command, or does not want
     /// to hear it (`.SILENT`): the view takes it over without news.
     pub fn absorb(&mut self, uids: &UidSet, now: &Snapshot) {
+        let d = diff(&self.told, now);
+        let all_told = d.changed.iter().filter_map(|i| now.get(*i)).all(|r| uids.has(r.uid));
+        if d.expunged.is_empty() && d.arrived == 0 && !d.keywords_added && all_told {
+            // Nothing else happened: share every chunk with the mailbox again.
+            self.told = now.clone();
+            return;
+        }
         let mut edit = self.told.edit();
         for (_, record) in now.select(uids) {
             edit.update(record.uid, |r| *r = record.clone());
@@ -130,6 +137,11 @@ impl View {
         let mut told = edit.finish_loading();
         told.highest_mod_seq = highest;
         self.told = told;
+    }
+
+    /// Takes the keyword table of `now` over: the client is being told FLAGS.
+    pub fn learn_keywords(&mut self, now: &Snapshot) {
+        self.told.keywords = now.keywords.clone();
     }
 
     /// The UIDs in the view that a command names. `saved` stands for `$`. `Err` when a sequence number lies
