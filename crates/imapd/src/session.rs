@@ -96,7 +96,7 @@ impl Session {
                 Ok(false) => break "Logged out".to_owned(),
                 Err(Stop::Ended(why)) => break self.goodbye(&why),
                 // Handlers' other stops are answered where the command is.
-                Err(Stop::Answer(_) | Stop::Fault(_)) => {}
+                Err(Stop::Answer(_) | Stop::Fault(_) | Stop::Answered) => {}
             }
         };
         self.cx.wire.close().await;
@@ -292,6 +292,7 @@ impl Session {
                         let done = self.fault(&fault);
                         complete(&mut self.cx, done);
                     }
+                    Err(Stop::Answered) => {}
                     Err(ended) => return Err(ended),
                 }
                 if self.cx.failed_logins >= self.cx.service.settings.failed_logins {

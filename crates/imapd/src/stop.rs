@@ -55,6 +55,8 @@ pub enum Stop {
     Ended(io::Error),
     /// An answer that is not OK.
     Answer(Done),
+    /// The tagged answer has been sent already (STARTTLS).
+    Answered,
     /// Something of ours broke; logged at the edge, with an id for the client.
     Fault(Fault),
 }

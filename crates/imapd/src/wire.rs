@@ -5,7 +5,7 @@
 
 use crate::stop::Stop;
 use bytes::{Buf, Bytes, BytesMut};
-use culver_net::Stream;
+use culver_net::{Stream, TlsAcceptor};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -18,7 +18,8 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// One connection.
 pub struct Wire {
-    stream: Stream,
+    /// Missing only while a TLS handshake has it, and for good when that failed.
+    stream: Option<Stream>,
     input: BytesMut,
     /// Answers not yet sent.
     pub out: Vec<u8>,
@@ -31,12 +32,16 @@ pub struct Wire {
 impl Wire {
     /// Over a connected stream.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), out: Vec::new(), received: 0, sent: 0 }
+        Self { stream: Some(stream), input: BytesMut::new(), out: Vec::new(), received: 0, sent: 0 }
     }
 
     /// The stream, for what it knows of peers and TLS.
-    pub fn stream(&self) -> &Stream {
-        &self.stream
+    pub fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
+    }
+
+    fn connected(&mut self) -> io::Result<&mut Stream> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// What came and was not used.
@@ -64,10 +69,11 @@ impl Wire {
     /// Waits for more input. `false` when the peer has closed its direction.
     pub async fn fill(&mut self) -> io::Result<bool> {
         if self.input.is_empty() {
-            self.stream.readable().await?;
+            self.connected()?.readable().await?;
         }
         self.input.reserve(READ);
-        let n = self.stream.read_buf(&mut self.input).await?;
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let n = stream.read_buf(&mut self.input).await?;
         self.received += n as u64;
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -89,13 +95,21 @@ impl Wire {
 
     /// Sends what waits and gives the buffer back.
     pub async fn flush(&mut self) -> Result<(), Stop> {
-        if !self.out.is_empty() {
-            self.stream.write_all(&self.out).await.map_err(Stop::Ended)?;
-            self.sent += self.out.len() as u64;
-            self.out.clear();
-            self.out.shrink_to(SEND_AT);
+        self.write_out().await?;
+        self.out.shrink_to(SEND_AT);
+        self.connected().map_err(Stop::Ended)?.flush().await.map_err(Stop::Ended)
+    }
+
+    async fn write_out(&mut self) -> Result<(), Stop> {
+        if self.out.is_empty() {
+            return Ok(());
         }
-        self.stream.flush().await.map_err(Stop::Ended)
+        let out = std::mem::take(&mut self.out);
+        self.connected().map_err(Stop::Ended)?.write_all(&out).await.map_err(Stop::Ended)?;
+        self.sent += out.len() as u64;
+        self.out = out;
+        self.out.clear();
+        Ok(())
     }
 
     /// Sends if enough waits: to be called between lines of long answers.
@@ -109,12 +123,8 @@ impl Wire {
             self.out.extend_from_slice(octets);
             return Ok(());
         }
-        if !self.out.is_empty() {
-            self.stream.write_all(&self.out).await.map_err(Stop::Ended)?;
-            self.sent += self.out.len() as u64;
-            self.out.clear();
-        }
-        self.stream.write_all(octets).await.map_err(Stop::Ended)?;
+        self.write_out().await?;
+        self.connected().map_err(Stop::Ended)?.write_all(octets).await.map_err(Stop::Ended)?;
         self.sent += octets.len() as u64;
         Ok(())
     }
@@ -129,12 +139,17 @@ impl Wire {
     /// Says goodbye to the stream; errors do not matter any more.
     pub async fn close(&mut self) {
         let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
+        if let Ok(stream) = self.connected() {
+            let _ = stream.shutdown().await;
+        }
     }
 
-    /// STARTTLS: the stream is handed out to be wrapped. What was pipelined in the clear behind the command is
-    /// dropped (RFC 9051 §6.2.1: an attacker could have put it there); `true` comes back if there was any.
-    pub fn into_stream(self) -> (Stream, bool) {
-        (self.stream, !self.input.is_empty())
+    /// STARTTLS: the handshake. What was pipelined in the clear behind the command is dropped (RFC 9051 §6.2.1: an
+    /// attacker could have put it there).
+    pub async fn start_tls(&mut self, acceptor: &TlsAcceptor) -> Result<(), Stop> {
+        self.input = BytesMut::new();
+        let plain = self.stream.take().ok_or_else(|| Stop::Ended(io::ErrorKind::NotConnected.into()))?;
+        self.stream = Some(plain.start_tls(acceptor).await.map_err(Stop::Ended)?);
+        Ok(())
     }
 }

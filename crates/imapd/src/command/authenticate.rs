@@ -27,7 +27,7 @@ pub async fn run(
         }
         return Err(Done::no(Some(Code::Cannot), "That mechanism is not offered here").into());
     };
-    let binding = cx.wire.stream().channel_binding();
+    let binding = cx.wire.stream().and_then(culver_net::Stream::channel_binding);
     let service = cx.service.clone();
     let mut exchange = service.auth.start(mechanism, &cx.peer, binding);
     let mut answer = match initial {
