@@ -240,8 +240,10 @@ impl Framer {
         let end = memchr(b'\n', rest);
         let n = end.map_or(rest.len(), |i| i + 1);
         if n > room {
+            // Up to the limit, however the bytes were cut: the tag may be among them.
+            self.bytes.extend_from_slice(&rest[..room]);
             self.skip_line(Step::TooLong);
-            return (0, None);
+            return (room, None);
         }
         self.bytes.extend_from_slice(&rest[..n]);
         self.text += n;
