@@ -97,7 +97,7 @@ impl Frame {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-    /// An empty line, as some clients send after a literal. Not worth an answer.
+    /// Is it an empty line? RFC 9051 §7.1.3 answers it by an untagged BAD; it has no tag.
     pub fn is_blank(&self) -> bool {
         self.bytes.iter().all(|b| *b == b' ')
     }
