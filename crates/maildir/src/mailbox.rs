@@ -35,6 +35,8 @@ use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 const ADOPTION_WAIT: Duration = Duration::from_millis(500);
 /// Pause before what the disk did not let us do is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+/// How often in a row a file may be somewhere else than we thought.
+const LOOKS: usize = 4;
 /// Pause between looks at a mailbox that cannot be watched.
 const POLL: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,8 @@ pub struct MaildirMailbox {
     appends: Mutex<Vec<(Request, oneshot::Sender<Result<Appended>>)>>,
     /// Events that wait to be applied.
     pending: Mutex<Pending>,
+    /// Held while they are applied.
+    application: tokio::sync::Mutex<()>,
     /// A task that applies them is about to run.
     applying: AtomicBool,
     /// A task that watches is under way.
@@ -95,6 +99,7 @@ impl MaildirMailbox {
             flushing: AtomicBool::new(false),
             appends: Mutex::default(),
             pending: Mutex::default(),
+            application: tokio::sync::Mutex::default(),
             applying: AtomicBool::new(false),
             watching: AtomicBool::new(false),
             listening: AtomicBool::new(false),
@@ -121,9 +126,11 @@ impl MaildirMailbox {
 
     /// Writes what is due, and closes the journal in order. The mailbox stays usable; the next change opens it again.
     pub async fn close(&self) {
-        for _ in 0..100 {
+        let mut looks = 0;
+        loop {
             match self.flush_once().await {
                 Ok(Flushed::More) => (),
+                Ok(Flushed::Look) if looks < LOOKS => looks += 1,
                 _ => break,
             }
         }
@@ -271,11 +278,13 @@ impl MaildirMailbox {
     }
 
     async fn work_off(self: Arc<Self>) {
+        let mut looks = 0;
         loop {
             match self.flush_once().await {
                 Ok(Flushed::More) => (),
                 Ok(Flushed::All) => break,
-                Ok(Flushed::Later) => {
+                Ok(Flushed::Look) if looks < LOOKS => looks += 1,
+                Ok(Flushed::Later | Flushed::Look) => {
                     // One waiting task for each mailbox is enough.
                     if self.flushing.swap(true, Ordering::AcqRel) {
                         return;
@@ -363,7 +372,12 @@ impl MaildirMailbox {
         }
     }
 
+    /// Applies what waits; when it returns, so is everything that another task had taken before.
     async fn apply_events(&self) -> Result<()> {
+        let _turn = self.application.lock().await;
+        if self.pending.lock().is_empty() && !self.core.lock().await.needs_care() {
+            return Ok(());
+        }
         loop {
             let me = self.me.clone();
             let apply = move |core: &mut Core, fs: &Fs| {
@@ -553,9 +567,7 @@ impl Mailbox for MaildirMailbox {
     async fn refresh(&self) -> Result<()> {
         if self.is_watched() {
             self.pump();
-            if !self.pending.lock().is_empty() || self.core.lock().await.needs_care() {
-                self.apply_events().await?;
-            }
+            self.apply_events().await?;
         } else {
             self.look(Force::No).await?;
         }
