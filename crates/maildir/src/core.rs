@@ -44,6 +44,8 @@ pub struct Core {
     pub watched: bool,
     /// While watched: further names of messages (a rename by link and unlink shows both for a moment).
     pub extra_names: FxHashMap<Uid, Vec<Entry>>,
+    /// While watched: messages whose last name was moved away, and since when.
+    pub limbo: FxHashMap<Uid, std::time::Instant>,
     /// Is the mailbox gone?
     pub gone: bool,
     /// New UIDs from here on if the last stop was not in order; 0 otherwise.
@@ -82,6 +84,11 @@ impl Core {
     /// An error of the system in a verb.
     pub fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
         self.place.failure(doing, cause)
+    }
+
+    /// Has it something that an event or a look must settle?
+    pub fn needs_care(&self) -> bool {
+        self.doubt || !self.limbo.is_empty()
     }
 
     /// Refuses everything once the mailbox is gone.

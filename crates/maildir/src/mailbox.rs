@@ -15,6 +15,7 @@ use crate::state::State;
 use crate::sync::{Attempt, Force};
 use crate::transfer;
 use crate::visit::Batch;
+use crate::watch::{Applied, LIMBO, Pending, Watches};
 use async_trait::async_trait;
 use culver_base::{Uid, UidSet};
 use culver_snapshot::{Presence, Snapshot};
@@ -34,6 +35,8 @@ use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 const ADOPTION_WAIT: Duration = Duration::from_millis(500);
 /// Pause before what the disk did not let us do is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+/// Pause between looks at a mailbox that cannot be watched.
+const POLL: Duration = Duration::from_secs(10);
 
 /// A mailbox on Maildir. See the head of the file.
 pub struct MaildirMailbox {
@@ -48,6 +51,14 @@ pub struct MaildirMailbox {
     /// A background task is under way.
     flushing: AtomicBool,
     appends: Mutex<Vec<(Request, oneshot::Sender<Result<Appended>>)>>,
+    /// Events that wait to be applied.
+    pending: Mutex<Pending>,
+    /// A task that applies them is about to run.
+    applying: AtomicBool,
+    /// A task that watches is under way.
+    watching: AtomicBool,
+    /// Its watches, once they are there.
+    watches: Mutex<Option<Watches>>,
 }
 
 impl MaildirMailbox {
@@ -81,6 +92,10 @@ impl MaildirMailbox {
             selected: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
             appends: Mutex::default(),
+            pending: Mutex::default(),
+            applying: AtomicBool::new(false),
+            watching: AtomicBool::new(false),
+            watches: Mutex::new(None),
         });
         this.look(Force::No).await?;
         this.checkpoint().await?;
@@ -106,6 +121,7 @@ impl MaildirMailbox {
                 _ => break,
             }
         }
+        self.note_quiet().await;
         drop(self.checkpoint().await);
         let recent = self.first_recent.load(Ordering::Relaxed);
         let shut = move |core: &mut Core, _: &Fs| {
@@ -330,6 +346,173 @@ impl Held<'_> {
     }
 }
 
+// ---- changes from outside ---------------------------------------------------------------------------------------
+
+impl MaildirMailbox {
+    /// For the watcher: where its events go.
+    pub fn pending(&self) -> &Mutex<Pending> {
+        &self.pending
+    }
+
+    /// For the watcher: there is something to apply.
+    pub fn apply_soon(self: Arc<Self>) {
+        if !self.applying.swap(true, Ordering::AcqRel) {
+            tokio::spawn(async move {
+                self.applying.store(false, Ordering::Release);
+                if let Err(error) = self.apply_events().await
+                    && !matches!(error, Failure::Refused(Refusal::MailboxGone))
+                {
+                    tracing::warn!(%error, "changes of other programs could not be looked at");
+                }
+            });
+        }
+    }
+
+    async fn apply_events(&self) -> Result<()> {
+        loop {
+            let me = self.me.clone();
+            let apply = move |core: &mut Core, fs: &Fs| {
+                let Some(me) = me.upgrade() else { return Ok(Applied::default()) };
+                let pending = std::mem::take(&mut *me.pending.lock());
+                core.doubt |= pending.doubt;
+                if core.doubt {
+                    return Ok::<_, Failure>(Applied { unknown: core.look(fs, Force::No)?, limbo: false });
+                }
+                core.apply_events(fs, pending.events)
+            };
+            let doubtful = self.pending.lock().doubt;
+            let applied = self.job(apply).await??;
+            if doubtful {
+                // A directory may be another one now.
+                self.rewatch().await;
+            }
+            if !applied.unknown.is_empty() {
+                let unknown = applied.unknown;
+                match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+                    // No event will come for them again.
+                    Err(Failure::Refused(Refusal::InUse(_))) => self.core.lock().await.doubt = true,
+                    other => other?,
+                }
+            }
+            if !applied.limbo {
+                break;
+            }
+            tokio::time::sleep(LIMBO).await;
+        }
+        self.kick().await;
+        Ok(())
+    }
+
+    /// Starts the task that watches for as long as somebody listens.
+    fn watch_outside(&self) {
+        if tokio::runtime::Handle::try_current().is_err() || self.watching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let me = self.me.clone();
+        tokio::spawn(async move {
+            loop {
+                let Some(this) = me.upgrade() else { return };
+                let installed = this.install_watches().await;
+                if this.is_gone() {
+                    this.remove_watches().await;
+                    return;
+                }
+                let tell = this.tell.clone();
+                drop(this);
+                if installed {
+                    tell.closed().await;
+                } else {
+                    // Without events we have to look from time to time.
+                    tokio::select! { () = tell.closed() => (), () = tokio::time::sleep(POLL) => () }
+                }
+                let Some(this) = me.upgrade() else { return };
+                if this.tell.receiver_count() > 0 {
+                    continue;
+                }
+                this.watching.store(false, Ordering::Release);
+                this.selected.store(false, Ordering::Relaxed);
+                // Somebody may have come in between; then the watches stay, or another task takes them over.
+                if this.tell.receiver_count() == 0 {
+                    this.remove_watches().await;
+                }
+                if this.tell.receiver_count() == 0 || this.watching.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Adds the watches if they are not there, and looks once. `false`: it cannot be done.
+    async fn install_watches(&self) -> bool {
+        if self.watches.lock().is_none() {
+            let me = self.me.clone();
+            let Ok(preparation) = self.place().watcher.prepare() else { return false };
+            let added = self
+                .job(move |core, fs| {
+                    let dirs = core.dirs(fs)?;
+                    let added = preparation.add(&dirs, &me);
+                    core.watched = added.is_ok();
+                    added.map_err(|e| core.failure("watching the mailbox (fs.inotify.max_user_watches may be too low)", e))
+                })
+                .await;
+            match added.and_then(|a| a) {
+                Ok(watches) => *self.watches.lock() = Some(watches),
+                Err(error) => tracing::warn!(%error, "changes of other programs are looked for every {} s", POLL.as_secs()),
+            }
+        }
+        drop(self.look(Force::No).await);
+        self.kick().await;
+        self.watches.lock().is_some()
+    }
+
+    async fn rewatch(&self) {
+        let Some(old) = *self.watches.lock() else { return };
+        let Ok(preparation) = self.place().watcher.prepare() else { return };
+        let me = self.me.clone();
+        let added = self.job(move |core, fs| preparation.add(&core.dirs(fs).ok()?, &me).ok()).await;
+        if let Ok(Some(new)) = added
+            && new != old
+        {
+            *self.watches.lock() = Some(new);
+            self.place().watcher.forget(old.without(new), &self.me);
+            drop(self.look(Force::Scan).await);
+        }
+    }
+
+    async fn remove_watches(&self) {
+        self.note_quiet().await;
+        self.core.lock().await.watched = false;
+        if let Some(watches) = self.watches.lock().take() {
+            self.place().watcher.forget(watches, &self.me);
+        }
+    }
+
+    async fn note_quiet(&self) {
+        let Ok(Some((new, cur))) = self.job(|core, fs| core.quiet_stamps(fs)).await else { return };
+        self.pump();
+        if self.pending.lock().is_empty() {
+            self.core.lock().await.note_quiet(new, cur);
+        }
+    }
+
+    /// Reads events. Those of other mailboxes are applied by tasks, ours wait in `pending`.
+    fn pump(&self) {
+        for mailbox in self.place().watcher.pump() {
+            if !mailbox.me.ptr_eq(&self.me) {
+                mailbox.apply_soon();
+            }
+        }
+    }
+}
+
+impl Drop for MaildirMailbox {
+    fn drop(&mut self) {
+        if let Some(watches) = self.watches.get_mut().take() {
+            self.place.get_mut().watcher.forget(watches, &self.me);
+        }
+    }
+}
+
 /// Attempts with growing pauses until time is over.
 struct Attempts {
     end: Instant,
@@ -360,11 +543,20 @@ impl Mailbox for MaildirMailbox {
     }
 
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.tell.subscribe()
+        let receiver = self.tell.subscribe();
+        self.watch_outside();
+        receiver
     }
 
     async fn refresh(&self) -> Result<()> {
-        self.look(Force::No).await?;
+        if self.watches.lock().is_some() {
+            self.pump();
+            if !self.pending.lock().is_empty() || self.core.lock().await.needs_care() {
+                self.apply_events().await?;
+            }
+        } else {
+            self.look(Force::No).await?;
+        }
         self.kick().await;
         Ok(())
     }

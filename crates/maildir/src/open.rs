@@ -123,6 +123,7 @@ impl Begin {
             letters_stamp: None,
             watched: false,
             extra_names: Default::default(),
+            limbo: Default::default(),
             gone: false,
             uid_floor: floor,
             tell,

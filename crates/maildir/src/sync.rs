@@ -83,6 +83,9 @@ impl Core {
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
         let (found, gone, stamps) = self.list_until_sure(&dirs, now, (new_changed, cur_changed))?;
         self.doubt = false;
+        // What was seen now is later than any event that waits.
+        self.limbo.clear();
+        self.extra_names.clear();
         self.take_findings(&dirs, found, gone, stamps)
     }
 

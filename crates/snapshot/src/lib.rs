@@ -6,6 +6,7 @@
 pub mod diff;
 pub mod keywords;
 pub mod record;
+pub mod search;
 pub mod snapshot;
 pub mod vanished;
 

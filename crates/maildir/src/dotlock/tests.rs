@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 use super::*;
 use culver_store::io::{Fs, Io, IoSettings};
 use std::path::Path;
@@ -162,6 +161,3 @@ fn touching_waits_ten_seconds() {
         assert!(dir.stat(UIDLIST.lock).unwrap().mtime.seconds >= before.seconds + 10);
     });
 }
-=======
-
->>>>>>> eng
