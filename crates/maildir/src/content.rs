@@ -131,6 +131,18 @@ impl Content {
         }
     }
 
+    /// Its parts. A large message is scanned in pieces.
+    pub fn structure(&self) -> io::Result<culver_mime::Structure> {
+        match self {
+            Self::Small(octets) => Ok(culver_mime::scan(octets)),
+            Self::Large(large) => {
+                let mut scanner = culver_mime::Scanner::new(culver_mime::Limits::default());
+                large.pieces(|piece| scanner.feed(piece))?;
+                Ok(scanner.finish())
+            }
+        }
+    }
+
     /// A reader for `range`, cut at the end.
     pub fn reader(&self, range: Range<u64>, place: &Arc<MailboxPlace>) -> Box<dyn BodyReader> {
         match self {

@@ -452,12 +452,16 @@ impl MaildirMailbox {
                     let dirs = core.dirs(fs)?;
                     let added = preparation.add(&dirs, &me);
                     core.watched = added.is_ok();
-                    added.map_err(|e| core.failure("watching the mailbox (fs.inotify.max_user_watches may be too low)", e))
+                    added.map_err(|e| {
+                        core.failure("watching the mailbox (fs.inotify.max_user_watches may be too low)", e)
+                    })
                 })
                 .await;
             match added.and_then(|a| a) {
                 Ok(watches) => *self.watches.lock() = Some(watches),
-                Err(error) => tracing::warn!(%error, "changes of other programs are looked for every {} s", POLL.as_secs()),
+                Err(error) => {
+                    tracing::warn!(%error, "changes of other programs are looked for every {} s", POLL.as_secs())
+                }
             }
         }
         drop(self.look(Force::No).await);

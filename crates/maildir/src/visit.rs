@@ -50,8 +50,14 @@ impl Batch {
         let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None };
         for uid in uids {
             let known_size = self.snapshot.by_uid(*uid).and_then(|r| r.size);
-            let mut message =
-                Visited { shared: &mut shared, uid: *uid, known_size, content: None, found_elsewhere: false };
+            let mut message = Visited {
+                shared: &mut shared,
+                uid: *uid,
+                known_size,
+                content: None,
+                structure: None,
+                found_elsewhere: false,
+            };
             let flow = visit(&mut message);
             outcome.count += 1;
             outcome.doubt |= message.found_elsewhere;
@@ -127,6 +133,7 @@ struct Visited<'s, 'a> {
     uid: Uid,
     known_size: Option<u64>,
     content: Option<Result<Content>>,
+    structure: Option<Arc<Structure>>,
     found_elsewhere: bool,
 }
 
@@ -163,20 +170,21 @@ impl Message for Visited<'_, '_> {
         }
     }
     fn structure(&mut self) -> Result<Arc<Structure>> {
-        self.content()?;
-        Ok(Arc::new(Structure))
+        if self.structure.is_none() {
+            let scanned = self.content()?.structure();
+            self.structure = Some(Arc::new(scanned.map_err(|e| self.failure(e))?));
+        }
+        self.structure.clone().ok_or_else(|| Refusal::ExpungeIssued.into())
     }
     fn envelope(&mut self) -> Result<Bytes> {
-        self.content()?;
-        Ok(Bytes::new())
+        // The header alone says it; the body is not looked at.
+        Ok(culver_mime::envelope::envelope(&self.header()?).into())
     }
     fn body(&mut self) -> Result<Bytes> {
-        self.content()?;
-        Ok(Bytes::new())
+        Ok(self.structure()?.body().into())
     }
     fn body_structure(&mut self) -> Result<Bytes> {
-        self.content()?;
-        Ok(Bytes::new())
+        Ok(self.structure()?.body_structure().into())
     }
     fn header(&mut self) -> Result<Bytes> {
         let header = self.content()?.header();

@@ -120,7 +120,10 @@ impl Watches {
     /// Those that `other` does not have; -1 stands for none.
     pub fn without(self, other: Self) -> Self {
         let has = |wd| wd == other.new || wd == other.cur;
-        Self { new: if has(self.new) { -1 } else { self.new }, cur: if has(self.cur) { -1 } else { self.cur } }
+        Self {
+            new: if has(self.new) { -1 } else { self.new },
+            cur: if has(self.cur) { -1 } else { self.cur },
+        }
     }
 }
 
@@ -211,9 +214,9 @@ impl Instance {
             let what = if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
                 overflow = true;
                 continue;
-            } else if kind
-                .intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT)
-            {
+            } else if kind.intersects(
+                ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT,
+            ) {
                 news.push((event.wd(), None));
                 continue;
             } else if kind.contains(ReadFlags::ISDIR) {
@@ -233,11 +236,17 @@ impl Instance {
     }
 
     /// Puts events into the queues of their mailboxes.
-    fn hand_out(&self, news: Vec<(i32, Option<(What, Box<[u8]>)>)>, overflow: bool) -> Vec<Arc<MaildirMailbox>> {
+    fn hand_out(
+        &self,
+        news: Vec<(i32, Option<(What, Box<[u8]>)>)>,
+        overflow: bool,
+    ) -> Vec<Arc<MaildirMailbox>> {
         let targets = self.targets.lock();
         let mut out: Vec<Arc<MaildirMailbox>> = Vec::new();
         if overflow {
-            tracing::info!("more changes came than the kernel keeps; watched mailboxes are scanned (fs.inotify.max_queued_events can be raised)");
+            tracing::info!(
+                "more changes came than the kernel keeps; watched mailboxes are scanned (fs.inotify.max_queued_events can be raised)"
+            );
             for mailbox in targets.values().filter_map(|t| t.mailbox.upgrade()) {
                 mailbox.pending().lock().doubt = true;
                 if !out.iter().any(|m| Arc::ptr_eq(m, &mailbox)) {
