@@ -173,7 +173,7 @@ fn list_matches(p: &[Value], d: &[Value], vars: &mut Vars) -> bool {
     else {
         return false;
     };
-    let named = |v: &Value| pa.iter().any(|x| x.atom().is_some_and(|a| v.is(a)));
+    let named = |v: &Value| pa.iter().any(|x| x.atom().is_some_and(|a| a == "..." || v.is(a)));
     p[0].is(d[0].atom().unwrap_or_default())
         && includes(pa, da, vars)
         && da.iter().all(|v| named(v) || NEUTRAL.iter().any(|n| v.is(n)))
@@ -184,7 +184,7 @@ fn list_matches(p: &[Value], d: &[Value], vars: &mut Vars) -> bool {
 
 /// Is every member of `p` in `d`, and none that `p` says no to (`!X`)?
 fn includes(p: &[Value], d: &[Value], vars: &mut Vars) -> bool {
-    p.iter().all(|want| match want.atom().and_then(|a| a.strip_prefix('!')) {
+    p.iter().filter(|want| !want.is("...")).all(|want| match want.atom().and_then(|a| a.strip_prefix('!')) {
         Some(never) => !d.iter().any(|v| v.is(never)),
         None => d.iter().any(|v| value(want, v, vars)),
     })

@@ -178,10 +178,16 @@ impl Runner<'_> {
         if self.transcript.needs.is_empty() {
             return Ok(());
         }
-        let mut client = self.peer.log_in(&self.account)?;
-        let reply = client.ok("CAPABILITY")?;
-        let have: HashSet<String> =
-            reply.data("CAPABILITY").flatten().map(|v| v.text().to_ascii_uppercase()).collect();
+        // Some are shown before login only, others after it.
+        let mut client = Client::connect(self.peer.imap())?;
+        let mut have = HashSet::new();
+        for login in [false, true] {
+            if login {
+                client.login(&self.account.user, &self.account.password)?;
+            }
+            let reply = client.ok("CAPABILITY")?;
+            have.extend(reply.data("CAPABILITY").flatten().map(|v| v.text().to_ascii_uppercase()));
+        }
         let lacks: Vec<&str> = self
             .transcript
             .needs
@@ -490,7 +496,11 @@ impl Runner<'_> {
 
     fn answers(&self) -> String {
         let mut out = String::from("\n  but there came");
-        for answer in &self.step_answers {
+        let skipped = self.step_answers.len().saturating_sub(25);
+        if skipped > 0 {
+            out.push_str(&format!("\n    ({skipped} answers left out)"));
+        }
+        for answer in &self.step_answers[skipped..] {
             out.push_str(if answer.used { "\n    = " } else { "\n    . " });
             out.push_str(&answer.raw);
         }
