@@ -1,1 +1,3 @@
-//! Placeholder head.
+//! placeholder
+/// placeholder
+pub struct Structure;

@@ -3,9 +3,15 @@
 //!
 //! Pure: no files, sockets, clock or log.
 
+pub mod diff;
 pub mod keywords;
 pub mod record;
+pub mod search;
 pub mod snapshot;
+pub mod vanished;
 
+pub use diff::{Diff, diff};
 pub use keywords::{KeywordBits, KeywordTable};
 pub use record::{Flags, Record};
+pub use snapshot::{Counts, Edit, MailboxId, Presence, Snapshot};
+pub use vanished::Vanished;

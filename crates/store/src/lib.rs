@@ -1,1 +1,24 @@
-//! Placeholder head.
+//! The seam between sessions and storage.
+//!
+//! Above it nobody sees a path, a uid or a file name; below it nobody knows a protocol. Reading is data: a
+//! [`Snapshot`](culver_snapshot::Snapshot) is had for nothing and sequence numbers, flags, searches by metadata
+//! and counts come from it. The verbs are whole intentions with sets, so that what is atomic is the engine's own
+//! affair.
+//!
+//! * [`Store`] gives [`Account`]s, an account its [`Mailbox`]es.
+//! * [`io`] is the only door to the file system for files that belong to users.
+//! * [`Refusal`] and [`Fault`] are the two ways in which a verb fails: we understood and say no; or something of
+//!   ours broke.
+
+pub mod account;
+pub mod error;
+pub mod io;
+pub mod mailbox;
+pub mod message;
+
+pub use account::{Account, Layout, ListedMailbox, Owner, Place, Store, Subscribed};
+pub use error::{Failure, Fault, Refusal, Result};
+pub use mailbox::{
+    Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
+};
+pub use message::{BodyReader, Message, Spool, Spooled};

@@ -1,5 +1,32 @@
 //! Commands as values (RFC 9051 §6, RFC 3501 §6), borrowed from the bytes of their frame.
 
+pub(crate) mod append;
+pub(crate) mod authenticate;
+pub(crate) mod copy;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod enable;
+pub(crate) mod examine;
+pub(crate) mod expunge;
+pub(crate) mod fetch;
+pub(crate) mod id;
+pub(crate) mod list;
+pub(crate) mod login;
+pub(crate) mod lsub;
+pub(crate) mod r#move;
+pub(crate) mod rename;
+pub(crate) mod search;
+pub(crate) mod select;
+pub(crate) mod status;
+pub(crate) mod store;
+pub(crate) mod subscribe;
+mod table;
+pub(crate) mod transfer;
+pub(crate) mod unsubscribe;
+
+pub use append::target as append_target;
+pub use table::{COMMANDS, CommandRow, Expunges, States};
+
 use culver_base::{Flag, InternalDate, MailboxName, ModSeq, SearchKey, SequenceSet, SpecialUse, UidValidity};
 use std::borrow::Cow;
 
@@ -34,6 +61,9 @@ pub enum Command<'a> {
     Selected(Selected<'a>),
 }
 
+/// Fields and values of ID (RFC 2971).
+pub type IdPairs<'a> = Vec<(Cow<'a, [u8]>, Option<Cow<'a, [u8]>>)>;
+
 /// RFC 9051 §6.1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Any<'a> {
@@ -44,7 +74,7 @@ pub enum Any<'a> {
     /// LOGOUT
     Logout,
     /// ID (RFC 2971): pairs; `None` for NIL. Values may be NIL.
-    Id(Option<Vec<(Cow<'a, [u8]>, Option<Cow<'a, [u8]>>)>>),
+    Id(Option<IdPairs<'a>>),
 }
 
 /// RFC 9051 §6.2.
@@ -83,6 +113,8 @@ pub enum Authenticated<'a> {
         mailbox: Name,
         /// Special uses wanted.
         special_use: Vec<SpecialUse>,
+        /// The first one wanted that we do not know: the answer is NO [USEATTR] (RFC 6154 §3).
+        unknown_use: Option<&'a str>,
     },
     /// DELETE
     Delete(Name),

@@ -1,0 +1,280 @@
+//! The enum of what happened.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How important a line is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Only for people who look for a bug.
+    Debug,
+    /// What happens every day.
+    Info,
+    /// Somebody should look when there is time.
+    Warning,
+    /// Something was not done.
+    Error,
+}
+
+impl Level {
+    /// Its name in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What hides a connection's bytes from others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// Nothing.
+    Plain,
+    /// Nothing, but they never leave the machine.
+    Loopback,
+    /// TLS.
+    Tls,
+}
+
+/// Where something came from: one connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The protocol: `imap`, `pop3`, ...
+    pub service: &'static str,
+    /// The client.
+    pub remote: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// The session's id, the same in every line about it.
+    pub session: String,
+}
+
+/// A login that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// The name as the client gave it. Any bytes that were UTF-8; renderings clean it.
+    pub user: String,
+    /// The mechanism, such as `PLAIN`.
+    pub method: String,
+    /// Why, for the log only; clients are told less.
+    pub reason: String,
+    /// How many logins have failed on this connection, this one included.
+    pub attempts: u32,
+    /// Since the connection began.
+    pub elapsed: Duration,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server runs.
+    Started {
+        /// Its version.
+        version: String,
+        /// What it listens on, such as `imap 0.0.0.0:143`.
+        listeners: Vec<String>,
+    },
+    /// The server was asked to stop and says goodbye to its sessions.
+    Stopping {
+        /// Sessions that are open.
+        sessions: usize,
+    },
+    /// The server has stopped.
+    Stopped {
+        /// Sessions that did not end in time and were cut.
+        cut: usize,
+    },
+    /// The settings were read again.
+    Reloaded {
+        /// Settings that changed but only count after a restart.
+        need_restart: Vec<String>,
+    },
+    /// They could not be read; the old ones stay.
+    ReloadFailed {
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Certificates were read (again).
+    CertificatesLoaded {
+        /// The names they are for.
+        names: Vec<String>,
+    },
+    /// A certificate could not be read; the old one stays in use.
+    CertificateProblem {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A service listens no more, or cannot accept for now.
+    AcceptFailed {
+        /// The listener.
+        listener: String,
+        /// The error, and what to do.
+        why: String,
+    },
+    /// A TLS handshake failed: often a client that speaks TLS 1.1, or a scanner.
+    HandshakeFailed {
+        /// Who.
+        from: Origin,
+        /// Why.
+        why: String,
+    },
+    /// Somebody logged in.
+    Login {
+        /// The canonical name.
+        account: String,
+        /// The mechanism.
+        method: String,
+        /// From where.
+        from: Origin,
+    },
+    /// A login failed.
+    LoginFailed {
+        /// What was tried.
+        attempt: Attempt,
+        /// From where.
+        from: Origin,
+    },
+    /// An account's password is stored by a scheme that is weak by today's measure.
+    WeakPassword {
+        /// The canonical name.
+        account: String,
+        /// The scheme, such as `CRYPT`.
+        scheme: String,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Who; `None` when nobody had logged in.
+        account: Option<String>,
+        /// Why, such as `Logged out`.
+        why: String,
+        /// Octets from the client.
+        received: u64,
+        /// Octets to the client.
+        sent: u64,
+        /// From where.
+        from: Origin,
+    },
+    /// Something that the server derives (index, cache, uidlist) was wrong and has been made anew.
+    Repaired {
+        /// Whose.
+        account: String,
+        /// In which mailbox; empty for the account as a whole.
+        mailbox: String,
+        /// The file.
+        file: String,
+        /// What was wrong with it.
+        why: String,
+    },
+    /// Something could not be done: our fault or the disk's.
+    Fault {
+        /// For whom; empty when for nobody in particular.
+        account: String,
+        /// What was being done, and the cause, and what an administrator may do.
+        what: String,
+        /// The session's id; empty when there is none.
+        session: String,
+    },
+    /// A task of the server panicked. Its session has ended; all others go on.
+    TaskPanicked {
+        /// The task's name.
+        task: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A line that is no event of its own: from `tracing`, or about the server's start.
+    Message {
+        /// How important.
+        level: Level,
+        /// Which part of the house says it.
+        target: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl Event {
+    /// A login over IMAP.
+    pub fn login(account: impl Into<String>, method: impl Into<String>, from: Origin) -> Self {
+        Self::Login { account: account.into(), method: method.into(), from }
+    }
+
+    /// The end of a session.
+    pub fn session_ended(
+        account: Option<String>,
+        why: impl Into<String>,
+        received: u64,
+        sent: u64,
+        from: Origin,
+    ) -> Self {
+        Self::SessionEnded { account, why: why.into(), received, sent, from }
+    }
+
+    /// A plain line.
+    pub fn message(level: Level, target: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Message { level, target: target.into(), text: text.into() }
+    }
+
+    /// How important it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Started { .. }
+            | Self::Stopping { .. }
+            | Self::Stopped { cut: 0 }
+            | Self::Reloaded { .. }
+            | Self::CertificatesLoaded { .. }
+            | Self::Login { .. }
+            | Self::LoginFailed { .. }
+            | Self::SessionEnded { .. } => Level::Info,
+            Self::HandshakeFailed { .. } => Level::Info,
+            Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
+            Self::ReloadFailed { .. }
+            | Self::CertificateProblem { .. }
+            | Self::AcceptFailed { .. }
+            | Self::Fault { .. }
+            | Self::TaskPanicked { .. } => Level::Error,
+            Self::Message { level, .. } => *level,
+        }
+    }
+
+    /// Its name in machine-readable renderings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Stopping { .. } => "stopping",
+            Self::Stopped { .. } => "stopped",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload-failed",
+            Self::CertificatesLoaded { .. } => "certificates-loaded",
+            Self::CertificateProblem { .. } => "certificate-problem",
+            Self::AcceptFailed { .. } => "accept-failed",
+            Self::HandshakeFailed { .. } => "handshake-failed",
+            Self::Login { .. } => "login",
+            Self::LoginFailed { .. } => "login-failed",
+            Self::WeakPassword { .. } => "weak-password",
+            Self::SessionEnded { .. } => "session-ended",
+            Self::Repaired { .. } => "repaired",
+            Self::Fault { .. } => "fault",
+            Self::TaskPanicked { .. } => "task-panicked",
+            Self::Message { .. } => "message",
+        }
+    }
+
+    /// The connection it is about.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::HandshakeFailed { from, .. }
+            | Self::Login { from, .. }
+            | Self::LoginFailed { from, .. }
+            | Self::SessionEnded { from, .. } => Some(from),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The rendering for people: a sentence, then what it is about.
+
+use crate::event::{Event, Origin, Transport};
+use crate::text::{clean, line};
+
+/// The text of a line, without time and level.
+pub fn render(event: &Event) -> String {
+    match event {
+        Event::Started { version, listeners } => {
+            format!("Culver {version} is ready on {}", listeners.join(", "))
+        }
+        Event::Stopping { sessions } => format!("stopping; open sessions: {sessions}"),
+        Event::Stopped { cut: 0 } => "stopped".to_owned(),
+        Event::Stopped { cut } => format!("stopped; sessions that had to be cut: {cut}"),
+        Event::Reloaded { need_restart } if need_restart.is_empty() => "settings reloaded".to_owned(),
+        Event::Reloaded { need_restart } => {
+            format!("settings reloaded; these count only after a restart: {}", need_restart.join(", "))
+        }
+        Event::ReloadFailed { why } => format!("settings not reloaded, the old ones stay: {}", line(why)),
+        Event::CertificatesLoaded { names } => format!("certificates loaded for {}", names.join(", ")),
+        Event::CertificateProblem { file, why } => {
+            format!("certificate {file} not loaded, the old one stays in use: {}", line(why))
+        }
+        Event::AcceptFailed { listener, why } => format!("{listener} cannot accept: {}", line(why)),
+        Event::HandshakeFailed { from, why } => {
+            format!("TLS handshake failed: {}; {}", line(why), about(from))
+        }
+        Event::Login { account, method, from } => {
+            format!("login of {} by {}; {}", clean(account), clean(method), about(from))
+        }
+        Event::LoginFailed { attempt, from } => format!(
+            "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
+            clean(&attempt.user),
+            clean(&attempt.method),
+            line(&attempt.reason),
+            attempt.attempts,
+            attempt.elapsed.as_secs(),
+            about(from)
+        ),
+        Event::WeakPassword { account, scheme } => format!(
+            "the password of {} is stored by the weak scheme {}: set it anew with `culver user passwd {}`",
+            clean(account),
+            clean(scheme),
+            clean(account)
+        ),
+        Event::SessionEnded { account, why, received, sent, from } => format!(
+            "session of {} ended: {}; in={received} out={sent}; {}",
+            account.as_deref().map_or_else(|| "nobody".to_owned(), clean),
+            line(why),
+            about(from)
+        ),
+        Event::Repaired { account, mailbox, file, why } => {
+            format!("repaired {} of {} ({}): {}", line(file), clean(account), line(mailbox), line(why))
+        }
+        Event::Fault { account, what, session } => {
+            let mut text = line(what);
+            if !account.is_empty() {
+                text.push_str("; account=");
+                text.push_str(&clean(account));
+            }
+            if !session.is_empty() {
+                text.push_str("; session=");
+                text.push_str(&clean(session));
+            }
+            text
+        }
+        Event::TaskPanicked { task, message } => format!(
+            "task {task} panicked: {}. Its session has ended, others are not harmed. Please report this",
+            line(message)
+        ),
+        Event::Message { target, text, .. } if target.is_empty() => line(text),
+        Event::Message { target, text, .. } => format!("{target}: {}", line(text)),
+    }
+}
+
+fn about(from: &Origin) -> String {
+    let how = match from.transport {
+        Transport::Tls => " tls",
+        Transport::Loopback => " loopback",
+        Transport::Plain => "",
+    };
+    format!("{} from={} to={}{how} session={}", from.service, from.remote, from.local, from.session)
+}

@@ -1,0 +1,11 @@
+//! UNSUBSCRIBE (RFC 9051 §6.3.8).
+
+use super::Name;
+use crate::grammar::Parser;
+use culver_base::Malformed;
+
+/// `unsubscribe`
+pub fn parse(p: &mut Parser<'_>) -> Result<Name, Malformed> {
+    p.sp()?;
+    p.mailbox()
+}

@@ -1,0 +1,247 @@
+//! FETCH (RFC 9051 §7.5.2), with MODSEQ (RFC 7162 §3.1.4.2) and BINARY (RFC 3516 §4.3).
+//!
+//! The hot path of the house: numbers are written by hand, nothing is allocated. Large bodies are not handed in:
+//! [`FetchWriter::literal`] announces their length, and the caller sends as many bytes before it goes on.
+
+use super::mailbox::words;
+use super::text::{astring, literal_header, number, two_digits};
+use crate::command::{Rfc822, Section, SectionOf};
+use culver_base::date::MONTHS;
+use culver_base::{InternalDate, ModSeq, SeqNo, Uid};
+
+/// The name under which bytes of a message are returned. It repeats what the client asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyName<'a> {
+    /// `BODY[...]<origin>`
+    Section {
+        /// As asked for.
+        section: &'a Section<'a>,
+        /// The first octet, if a part was asked for.
+        origin: Option<u64>,
+    },
+    /// RFC822, RFC822.HEADER, RFC822.TEXT (RFC 3501)
+    Rfc822(Rfc822),
+    /// `BINARY[...]<origin>`
+    Binary {
+        /// As asked for.
+        part: &'a [u32],
+        /// The first decoded octet, if a part was asked for.
+        origin: Option<u64>,
+    },
+}
+
+/// Writes one FETCH response. [`Self::end`] ends it.
+#[derive(Debug)]
+pub struct FetchWriter<'o> {
+    out: &'o mut Vec<u8>,
+    first: bool,
+}
+
+impl<'o> FetchWriter<'o> {
+    /// `* n FETCH (`
+    pub fn begin(out: &'o mut Vec<u8>, seq: SeqNo) -> Self {
+        out.extend_from_slice(b"* ");
+        number(out, u64::from(seq.get()));
+        out.extend_from_slice(b" FETCH (");
+        Self { out, first: true }
+    }
+
+    /// The buffer, to be sent and emptied between two calls, or written to after [`Self::literal`].
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    /// An item's name, after a space if it is not the first.
+    fn name(&mut self, name: &[u8]) {
+        if !self.first {
+            self.out.push(b' ');
+        }
+        self.first = false;
+        self.out.extend_from_slice(name);
+    }
+
+    /// UID
+    pub fn uid(&mut self, uid: Uid) {
+        self.name(b"UID ");
+        number(self.out, u64::from(uid.get()));
+    }
+
+    /// FLAGS: system flags by [`super::system_flags`], `\Recent` where it applies, keywords.
+    pub fn flags<'a>(&mut self, flags: impl IntoIterator<Item = &'a str>) {
+        self.name(b"FLAGS (");
+        words(self.out, flags);
+        self.out.push(b')');
+    }
+
+    /// MODSEQ
+    pub fn mod_seq(&mut self, mod_seq: ModSeq) {
+        self.name(b"MODSEQ (");
+        number(self.out, mod_seq.get());
+        self.out.push(b')');
+    }
+
+    /// RFC822.SIZE
+    pub fn size(&mut self, octets: u64) {
+        self.name(b"RFC822.SIZE ");
+        number(self.out, octets);
+    }
+
+    /// INTERNALDATE
+    pub fn internal_date(&mut self, date: InternalDate) {
+        self.name(b"INTERNALDATE \"");
+        let day = date.day();
+        if day.day < 10 {
+            self.out.push(b' ');
+            number(self.out, u64::from(day.day));
+        } else {
+            two_digits(self.out, u64::from(day.day));
+        }
+        self.out.push(b'-');
+        let month = MONTHS.get(usize::from(day.month) - 1).copied().unwrap_or("Jan");
+        self.out.extend_from_slice(month.as_bytes());
+        self.out.push(b'-');
+        two_digits(self.out, u64::from(day.year / 100));
+        two_digits(self.out, u64::from(day.year % 100));
+        let seconds = (date.unix + i64::from(date.offset) * 60).rem_euclid(86_400).unsigned_abs();
+        self.out.push(b' ');
+        two_digits(self.out, seconds / 3600);
+        self.out.push(b':');
+        two_digits(self.out, seconds / 60 % 60);
+        self.out.push(b':');
+        two_digits(self.out, seconds % 60);
+        self.out.extend_from_slice(if date.offset < 0 { b" -" } else { b" +" });
+        let offset = u64::from(date.offset.unsigned_abs());
+        two_digits(self.out, offset / 60);
+        two_digits(self.out, offset % 60);
+        self.out.push(b'"');
+    }
+
+    /// ENVELOPE, as ready bytes with their parentheses.
+    pub fn envelope(&mut self, ready: &[u8]) {
+        self.name(b"ENVELOPE ");
+        self.out.extend_from_slice(ready);
+    }
+
+    /// BODY without section, as ready bytes with their parentheses.
+    pub fn body(&mut self, ready: &[u8]) {
+        self.name(b"BODY ");
+        self.out.extend_from_slice(ready);
+    }
+
+    /// BODYSTRUCTURE, as ready bytes with their parentheses.
+    pub fn body_structure(&mut self, ready: &[u8]) {
+        self.name(b"BODYSTRUCTURE ");
+        self.out.extend_from_slice(ready);
+    }
+
+    /// BINARY.SIZE
+    pub fn binary_size(&mut self, part: &[u32], octets: u64) {
+        self.name(b"BINARY.SIZE[");
+        part_numbers(self.out, part);
+        self.out.extend_from_slice(b"] ");
+        number(self.out, octets);
+    }
+
+    /// The name, and the announcement of a literal. The caller sends exactly `len` bytes next.
+    pub fn literal(&mut self, name: BodyName<'_>, len: u64) {
+        self.body_name(name);
+        literal_header(self.out, len);
+    }
+
+    /// The same with a literal8, for BINARY whose bytes hold NUL.
+    pub fn literal8(&mut self, name: BodyName<'_>, len: u64) {
+        self.body_name(name);
+        self.out.push(b'~');
+        literal_header(self.out, len);
+    }
+
+    /// The name and these bytes: a literal, as a literal8 where BINARY has to hold NUL.
+    pub fn bytes(&mut self, name: BodyName<'_>, bytes: &[u8]) {
+        if matches!(name, BodyName::Binary { .. }) && memchr::memchr(0, bytes).is_some() {
+            self.literal8(name, bytes.len() as u64);
+        } else {
+            self.literal(name, bytes.len() as u64);
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// The name and NIL: there is no such part.
+    pub fn nil(&mut self, name: BodyName<'_>) {
+        self.body_name(name);
+        self.out.extend_from_slice(b"NIL");
+    }
+
+    /// `)` and CRLF.
+    pub fn end(self) {
+        self.out.extend_from_slice(b")\r\n");
+    }
+
+    /// The name and a space.
+    fn body_name(&mut self, name: BodyName<'_>) {
+        let origin = match name {
+            BodyName::Section { section, origin } => {
+                self.name(b"BODY[");
+                section_spec(self.out, section);
+                self.out.push(b']');
+                origin
+            }
+            BodyName::Rfc822(old) => {
+                self.name(match old {
+                    Rfc822::All => b"RFC822",
+                    Rfc822::Header => b"RFC822.HEADER",
+                    Rfc822::Text => b"RFC822.TEXT",
+                });
+                None
+            }
+            BodyName::Binary { part, origin } => {
+                self.name(b"BINARY[");
+                part_numbers(self.out, part);
+                self.out.push(b']');
+                origin
+            }
+        };
+        if let Some(origin) = origin {
+            self.out.push(b'<');
+            number(self.out, origin);
+            self.out.push(b'>');
+        }
+        self.out.push(b' ');
+    }
+}
+
+/// `section-part`
+fn part_numbers(out: &mut Vec<u8>, part: &[u32]) {
+    for (i, n) in part.iter().enumerate() {
+        if i > 0 {
+            out.push(b'.');
+        }
+        number(out, u64::from(*n));
+    }
+}
+
+/// `section-spec`
+fn section_spec(out: &mut Vec<u8>, section: &Section<'_>) {
+    part_numbers(out, &section.part);
+    if !section.part.is_empty() && section.of != SectionOf::Everything {
+        out.push(b'.');
+    }
+    match &section.of {
+        SectionOf::Everything => {}
+        SectionOf::Header => out.extend_from_slice(b"HEADER"),
+        SectionOf::Text => out.extend_from_slice(b"TEXT"),
+        SectionOf::Mime => out.extend_from_slice(b"MIME"),
+        SectionOf::HeaderFields(names) => header_list(out, b"HEADER.FIELDS (", names),
+        SectionOf::HeaderFieldsNot(names) => header_list(out, b"HEADER.FIELDS.NOT (", names),
+    }
+}
+
+fn header_list(out: &mut Vec<u8>, head: &[u8], names: &[std::borrow::Cow<'_, [u8]>]) {
+    out.extend_from_slice(head);
+    for (i, name) in names.iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        astring(out, name);
+    }
+    out.push(b')');
+}

@@ -1,0 +1,84 @@
+//! IDLE (RFC 2177, RFC 9051 §6.3.13): a command that lasts.
+//!
+//! The session waits for three things at once: the client (DONE), the mailbox (a new snapshot), and the time (a
+//! line now and then keeps middleboxes from forgetting the connection). It owns no buffer meanwhile.
+
+use crate::context::Context;
+use crate::state::Selected;
+use crate::stop::{Done, Stop};
+use crate::sync;
+use crate::view::Expunges;
+use culver_imap::frame::Framer;
+use culver_imap::response::{self, Condition};
+use std::io;
+use tokio::time::{Instant, sleep_until};
+
+/// What DONE ends with, for a session with or without a mailbox.
+pub async fn run(
+    mut selected: Option<&mut Selected>,
+    framer: &mut Framer,
+    cx: &mut Context,
+) -> Result<Done, Stop> {
+    if let Some(selected) = selected.as_deref_mut() {
+        // What came between the last command and the watch.
+        let _ = selected.mailbox.refresh().await;
+        sync::tell(selected, &mut cx.wire, Expunges::Tell).await?;
+    }
+    response::continuation(&mut cx.wire.out, "idling");
+    cx.wire.flush().await?;
+    let ends = Instant::now() + cx.service.settings.idle_timeout;
+    let mut keepalive = Instant::now() + cx.service.settings.idle_keepalive;
+    loop {
+        cx.wire.rest();
+        if !cx.wire.input().is_empty()
+            && let Some(line) = take_line(framer, cx)?
+        {
+            if line.trim_ascii().eq_ignore_ascii_case(b"DONE") {
+                return Ok(Done::ok("IDLE completed"));
+            }
+            return Ok(Done::bad("Only DONE ends IDLE"));
+        }
+        tokio::select! {
+            more = cx.wire.fill() => {
+                if !more.map_err(Stop::Ended)? {
+                    return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+            changed = changed(selected.as_deref_mut()) => {
+                if let (true, Some(selected)) = (changed, selected.as_deref_mut()) {
+                    sync::tell(selected, &mut cx.wire, Expunges::Tell).await?;
+                    cx.wire.flush().await?;
+                }
+            }
+            () = sleep_until(keepalive) => {
+                keepalive += cx.service.settings.idle_keepalive;
+                response::status(&mut cx.wire.out, None, Condition::Ok, None, "Still here");
+                cx.wire.flush().await?;
+            }
+            () = sleep_until(ends) => return Err(crate::session::autologout()),
+            () = cx.shutdown.wait() => return Err(crate::session::shutting_down()),
+        }
+    }
+}
+
+async fn changed(selected: Option<&mut Selected>) -> bool {
+    match selected {
+        Some(selected) if !selected.told_gone => match selected.news.changed().await {
+            Ok(()) => true,
+            // The mailbox object went away: nothing more will come.
+            Err(_) => std::future::pending().await,
+        },
+        _ => std::future::pending().await,
+    }
+}
+
+/// A line of the client outside of any command.
+pub fn take_line(framer: &mut Framer, cx: &mut Context) -> Result<Option<Vec<u8>>, Stop> {
+    let (used, line) = framer.line(cx.wire.input(), cx.service.settings.line_limit);
+    cx.wire.consume(used);
+    match line {
+        None => Ok(None),
+        Some(Ok(line)) => Ok(Some(line)),
+        Some(Err(_)) => Ok(Some(Vec::new())),
+    }
+}

@@ -1,0 +1,68 @@
+//! LOGIN (RFC 9051 §6.2.3), and what every successful login does.
+
+use crate::context::Context;
+use crate::state::{Authenticated, Enabled};
+use crate::stop::{Done, Stop};
+use culver_auth::{Denied, Secured};
+use culver_imap::response::Code;
+use culver_store::{Layout, Owner, Place};
+use std::sync::Arc;
+
+/// LOGIN.
+pub async fn run(user: &[u8], password: &[u8], cx: &mut Context) -> Result<(Authenticated, Done), Stop> {
+    if cx.service.login_disabled(&cx.peer) {
+        // RFC 9051 §6.2.3: LOGINDISABLED was shown; the password has been sent in the clear all the same.
+        let text = "Logging in without TLS is disabled here: use STARTTLS or port 993. \
+                    The password was just sent in the clear; change it";
+        return Ok(Err(Done::no(Some(Code::PrivacyRequired), text))?);
+    }
+    let account = cx.service.auth.verify(user, password, &cx.peer).await.map_err(|d| denied(d, cx))?;
+    open(account, "LOGIN", cx).await
+}
+
+/// Opens the mail of an account that has proven who it is.
+pub async fn open(
+    account: Arc<culver_directory::Account>,
+    method: &'static str,
+    cx: &mut Context,
+) -> Result<(Authenticated, Done), Stop> {
+    let place = place(&account);
+    let mail = cx.service.store.account(&place).await?;
+    cx.service.log_login(&account.name, method, &cx.peer);
+    let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default() };
+    let code = Code::Capability(cx.service.capabilities(Some(&user), &cx.peer));
+    Ok((user, Done::ok("Logged in").with(Some(code))))
+}
+
+/// Where the account's mail lies, as the store wants it.
+fn place(account: &culver_directory::Account) -> Place {
+    Place {
+        account: account.name.clone(),
+        owner: account.uid.zip(account.gid).map(|(uid, gid)| Owner { uid, gid }),
+        root: account.mail.root.clone(),
+        control: account.mail.control.clone(),
+        layout: match account.mail.layout {
+            culver_directory::Layout::MaildirPlusPlus => Layout::MaildirPlusPlus,
+            culver_directory::Layout::Fs => Layout::Fs,
+        },
+    }
+}
+
+/// What a client reads when it is not let in (RFC 5530 §3), and the count of failures of this connection.
+pub fn denied(denied: Denied, cx: &mut Context) -> Done {
+    cx.failed_logins += 1;
+    let code = match &denied {
+        Denied::Credentials => Code::AuthenticationFailed,
+        Denied::Disabled { .. } => Code::ContactAdmin,
+        Denied::Temporary => Code::Unavailable,
+        Denied::NotAllowedHere => Code::AuthorizationFailed,
+        Denied::PrivacyRequired => Code::PrivacyRequired,
+        _ => Code::AuthenticationFailed,
+    };
+    Done::no(Some(code), denied.text())
+}
+
+/// Is what the peer sends hidden from others?
+pub fn is_private(secured: Secured) -> bool {
+    !matches!(secured, Secured::No)
+}

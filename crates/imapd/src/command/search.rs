@@ -1,0 +1,137 @@
+//! SEARCH (RFC 9051 §6.4.4; ESEARCH: RFC 4731; SAVE: RFC 5182; MODSEQ: RFC 7162 §3.1.5; WITHIN: RFC 5032).
+
+use crate::context::Context;
+use crate::query;
+use crate::state::Selected;
+use crate::stop::{Done, Stop};
+use culver_base::{ModSeq, SearchKey, SeqNo, SystemFlags, UidSet};
+use culver_imap::command::{Numbering, Search, SearchReturn};
+use culver_imap::response::{self, Code, Esearch};
+
+/// SEARCH and UID SEARCH.
+pub async fn run(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
+    let saves = cmd.returns.as_ref().is_some_and(|r| r.contains(&SearchReturn::Save));
+    let outcome = search(selected, cmd, cx).await;
+    if saves && outcome.as_ref().map_or(true, |done| done.condition != crate::stop::Completion::Ok) {
+        // RFC 5182 §2.1: when the search fails, the variable becomes empty.
+        selected.saved = UidSet::new();
+    }
+    outcome
+}
+
+async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
+    if selected.user.enabled.utf8 && cmd.charset.is_some() {
+        // RFC 6855 §3: once UTF8=ACCEPT is on, CHARSET must not be given.
+        return Ok(Done::bad("CHARSET must not be given once UTF8=ACCEPT is enabled: texts are UTF-8"));
+    }
+    let key = match query::decode(cmd.key, cmd.charset) {
+        Ok(key) => key,
+        Err(query::Undecodable::Charset) => {
+            let code = Code::BadCharset(query::CHARSETS.map(str::to_owned).to_vec());
+            return Ok(Done::no(Some(code), "That CHARSET is not known here"));
+        }
+        Err(query::Undecodable::Text) => {
+            return Ok(Done::no(None, "A search text is not valid in the CHARSET given"));
+        }
+    };
+    let by_mod_seq = key.any(&mut |k| matches!(k, SearchKey::ModSeq(_)));
+    if by_mod_seq {
+        selected.user.enabled.condstore = true;
+    }
+    let key = in_view(key, selected)?;
+    let found = query::run(selected, &key, &mut cx.wire).await?;
+    let enabled = selected.user.enabled;
+    let highest = by_mod_seq.then(|| highest(selected, &found.uids)).flatten();
+    let numbers = |uids: &UidSet| match cmd.numbering {
+        Numbering::Uid => uids.clone(),
+        Numbering::Sequence => {
+            let numbers = selected.view.snapshot().select(uids).map(|(i, _)| SeqNo::from_index(i).get());
+            let mut set = UidSet::new();
+            numbers.for_each(|n| set.insert(n));
+            set
+        }
+    };
+    match cmd.returns {
+        None if !enabled.imap4rev2 => {
+            response::search(&mut cx.wire.out, numbers(&found.uids).iter(), highest);
+        }
+        returns => {
+            let returns = returns.unwrap_or_default();
+            let wants = |r| returns.contains(&r);
+            let set = numbers(&found.uids);
+            let all = wants(SearchReturn::All) || returns.is_empty();
+            let only_save = returns == [SearchReturn::Save];
+            if wants(SearchReturn::Save) {
+                selected.saved = saved(&returns, &found.uids);
+            }
+            if !only_save {
+                let answer = Esearch {
+                    numbering: cmd.numbering,
+                    min: wants(SearchReturn::Min).then(|| set.first()).flatten(),
+                    max: wants(SearchReturn::Max).then(|| set.last()).flatten(),
+                    all: (all && !set.is_empty()).then_some(&set),
+                    count: wants(SearchReturn::Count).then(|| set.len()),
+                    mod_seq: by_mod_seq
+                        .then(|| returned_mod_seq(selected, &returns, &found.uids).or(highest))
+                        .flatten(),
+                };
+                response::esearch(&mut cx.wire.out, &cx.tag, &answer);
+            }
+        }
+    }
+    if found.failed > 0 {
+        let text = format!("{} messages could not be read; the others were searched", found.failed);
+        return Ok(Done::no(Some(Code::ServerBug), text));
+    }
+    Ok(Done::ok("SEARCH completed"))
+}
+
+/// Sequence numbers beyond the view are BAD, in a search key as anywhere.
+fn in_view(key: SearchKey, selected: &Selected) -> Result<SearchKey, Stop> {
+    let mut wrong = None;
+    key.any(&mut |k| {
+        if let SearchKey::Sequence(set) = k {
+            // An empty mailbox has no number at all; a search in it finds nothing and is no error.
+            if !selected.view.snapshot().is_empty() {
+                wrong = wrong.take().or(selected.resolve(set, Numbering::Sequence).err());
+            }
+        }
+        false
+    });
+    wrong.map_or(Ok(key), Err)
+}
+
+/// What SAVE keeps: MIN and MAX alone keep only those (RFC 5182 §2.4).
+fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
+    let has = |r| returns.contains(&r);
+    if has(SearchReturn::All) || has(SearchReturn::Count) || !(has(SearchReturn::Min) || has(SearchReturn::Max)) {
+        return found.clone();
+    }
+    let mut kept = UidSet::new();
+    if has(SearchReturn::Min) {
+        found.first().into_iter().for_each(|n| kept.insert(n));
+    }
+    if has(SearchReturn::Max) {
+        found.last().into_iter().for_each(|n| kept.insert(n));
+    }
+    kept
+}
+
+fn highest(selected: &Selected, uids: &UidSet) -> Option<ModSeq> {
+    selected.view.snapshot().select(uids).map(|(_, r)| r.mod_seq).max()
+}
+
+/// MODSEQ beside MIN or MAX alone is that of the message returned, of both the higher one (RFC 4731 §3.2).
+fn returned_mod_seq(selected: &Selected, returns: &[SearchReturn], found: &UidSet) -> Option<ModSeq> {
+    let kept = saved(returns, found);
+    highest(selected, &kept)
+}
+
+/// The first unseen message: for the UNSEEN response code of SELECT (RFC 3501 §6.3.1).
+pub fn first_unseen(selected: &Selected) -> Option<SeqNo> {
+    let view = selected.view.snapshot();
+    if view.counts().unseen == 0 {
+        return None;
+    }
+    view.iter().position(|r| !r.flags.system.contains(SystemFlags::SEEN)).map(SeqNo::from_index)
+}

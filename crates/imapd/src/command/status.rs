@@ -1,0 +1,88 @@
+//! STATUS (RFC 9051 §6.3.11; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889).
+
+use crate::context::Context;
+use crate::names;
+use crate::state::Authenticated;
+use crate::stop::{Done, Stop};
+use culver_base::{MailboxName, Uid};
+use culver_imap::command::{Name, StatusItem};
+use culver_imap::response::{self, StatusValue};
+use culver_store::Mailbox;
+use parking_lot::Mutex;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// STATUS.
+pub async fn run(
+    user: &mut Authenticated,
+    mailbox: &Name,
+    items: &[StatusItem],
+    cx: &mut Context,
+) -> Result<Done, Stop> {
+    let name = names::known(mailbox)?;
+    // RFC 7162 §3.1: asking for HIGHESTMODSEQ switches CONDSTORE on.
+    user.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
+    let values = values(user, name, items, cx).await?;
+    response::status_response(&mut cx.wire.out, name, &values, user.enabled.utf8_names());
+    Ok(Done::ok("STATUS completed"))
+}
+
+/// The values asked for, in the order of the items.
+pub async fn values(
+    user: &Authenticated,
+    name: &MailboxName,
+    items: &[StatusItem],
+    cx: &Context,
+) -> Result<Vec<StatusValue>, Stop> {
+    let mailbox = user.mail.open(name).await?;
+    let size = match items.contains(&StatusItem::Size) {
+        true => size(&mailbox).await?,
+        false => 0,
+    };
+    let now = mailbox.snapshot();
+    let counts = now.counts();
+    let value = |item: &StatusItem| match item {
+        StatusItem::Messages => StatusValue::Number("MESSAGES", now.len() as u64),
+        StatusItem::Recent => {
+            let first = now.lower_bound(mailbox.first_recent());
+            StatusValue::Number("RECENT", (now.len() - first) as u64)
+        }
+        StatusItem::UidNext => StatusValue::Number("UIDNEXT", u64::from(now.uid_next.get())),
+        StatusItem::UidValidity => StatusValue::Number("UIDVALIDITY", u64::from(now.uid_validity.get())),
+        StatusItem::Unseen => StatusValue::Number("UNSEEN", counts.unseen as u64),
+        StatusItem::Deleted => StatusValue::Number("DELETED", counts.deleted as u64),
+        StatusItem::Size => StatusValue::Number("SIZE", size),
+        StatusItem::HighestModSeq => StatusValue::Number("HIGHESTMODSEQ", now.highest_mod_seq.get()),
+        StatusItem::AppendLimit => match cx.service.settings.append_limit {
+            Some(limit) => StatusValue::Number("APPENDLIMIT", limit),
+            None => StatusValue::Nil("APPENDLIMIT"),
+        },
+    };
+    Ok(items.iter().map(value).collect())
+}
+
+/// The sum of all RFC822.SIZEs: of those that nobody has counted yet, the message is asked.
+async fn size(mailbox: &Arc<dyn Mailbox>) -> Result<u64, Stop> {
+    let now = mailbox.snapshot();
+    let known = now.counts().size;
+    if now.counts().unsized_messages == 0 {
+        return Ok(known);
+    }
+    let open: Vec<Uid> = now.iter().filter(|r| r.size.is_none()).map(|r| r.uid).collect();
+    let sum = Arc::new(Mutex::new(0u64));
+    let mut at = 0;
+    while at < open.len() {
+        let total = sum.clone();
+        let visit = Box::new(move |message: &mut dyn culver_store::Message| {
+            // One that cannot be read has no size to add.
+            *total.lock() += message.size().unwrap_or(0);
+            ControlFlow::Continue(())
+        });
+        match mailbox.visit(open[at..].to_vec(), visit).await.count {
+            0 => break,
+            n => at += n,
+        }
+    }
+    let counted = *sum.lock();
+    Ok(known + counted)
+}

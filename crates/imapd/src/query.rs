@@ -1,0 +1,192 @@
+//! Running a search: texts are decoded and folded once, metadata decides what it can, the rest of the messages is
+//! read by as many threads as there are processors. The search stops when the client leaves.
+
+use crate::state::Selected;
+use crate::stop::Stop;
+use crate::wire::Wire;
+use culver_base::{SearchKey, Uid, UidSet};
+use culver_mime::{date, text};
+use culver_snapshot::search::{ContentTest, Query, Scope};
+use culver_store::{Failure, Message, Refusal};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use std::borrow::Cow;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What BADCHARSET offers; every other charset that can be decoded is taken too.
+pub const CHARSETS: [&str; 2] = ["US-ASCII", "UTF-8"];
+
+/// Why a key's texts cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Undecodable {
+    /// The charset is unknown.
+    Charset,
+    /// A text is not valid in it.
+    Text,
+}
+
+/// Decodes the texts of a key from `charset` (UTF-8 when missing: RFC 9051 §6.4.4).
+pub fn decode(key: SearchKey<Cow<'_, [u8]>>, charset: Option<&str>) -> Result<SearchKey, Undecodable> {
+    let charset = match charset {
+        None => None,
+        Some(name) => Some(text::charset(name).ok_or(Undecodable::Charset)?),
+    };
+    key.try_map(&mut |raw: Cow<'_, [u8]>| match charset {
+        // Raw 8-bit texts without CHARSET are met in the wild; what is not UTF-8 can match nothing exactly.
+        None => Ok(String::from_utf8_lossy(&raw).into_owned()),
+        Some(charset) => text::decode_text(charset, &raw).ok_or(Undecodable::Text),
+    })
+}
+
+/// The result of a search.
+pub struct Found {
+    /// In the session's view.
+    pub uids: UidSet,
+    /// How many messages could not be read.
+    pub failed: usize,
+}
+
+/// Runs `key` over the session's view.
+pub async fn run(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Result<Found, Stop> {
+    let view = selected.view.snapshot();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    let scope = Scope { view, recent: selected.view.recent(), saved: &selected.saved, now };
+    let query = Query::new(&folded(key), &scope);
+    if !query.needs_content() {
+        return Ok(Found { uids: query.over_metadata(view), failed: 0 });
+    }
+    let mut uids = UidSet::new();
+    let mut open = Vec::new();
+    for record in view.iter() {
+        match query.by_metadata(record) {
+            Some(true) => uids.add(record.uid),
+            Some(false) => {}
+            None => open.push(record.uid),
+        }
+    }
+    if open.is_empty() {
+        return Ok(Found { uids, failed: 0 });
+    }
+    let shared = Arc::new(Shared {
+        query,
+        view: view.clone(),
+        result: Mutex::default(),
+        cancelled: AtomicBool::new(false),
+    });
+    let _stop = CancelOnDrop(shared.clone());
+    let share = open.len().div_ceil(threads()).max(64);
+    let work = join_all(open.chunks(share).map(|part| read(selected, &shared, part.to_vec())));
+    tokio::select! {
+        _ = work => {}
+        () = wire.gone() => return Err(Stop::Ended(io::ErrorKind::ConnectionAborted.into())),
+    }
+    let result = std::mem::take(&mut *shared.result.lock());
+    let mut hits = result.hits;
+    hits.sort_unstable();
+    hits.extend(uids.uids());
+    hits.sort_unstable();
+    Ok(Found { uids: hits.into_iter().collect(), failed: result.failed })
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get)
+}
+
+struct Shared {
+    query: Query,
+    view: culver_snapshot::Snapshot,
+    result: Mutex<Tally>,
+    cancelled: AtomicBool,
+}
+
+#[derive(Default)]
+struct Tally {
+    hits: Vec<Uid>,
+    failed: usize,
+}
+
+/// A session that stops waiting stops the reading too.
+struct CancelOnDrop(Arc<Shared>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn read(selected: &Selected, shared: &Arc<Shared>, uids: Vec<Uid>) {
+    let mut at = 0;
+    while at < uids.len() {
+        let job = shared.clone();
+        let visited = selected
+            .mailbox
+            .visit(
+                uids[at..].to_vec(),
+                Box::new(move |message| {
+                    if job.cancelled.load(Ordering::Relaxed) {
+                        return ControlFlow::Break(());
+                    }
+                    let Some(record) = job.view.by_uid(message.uid()) else {
+                        return ControlFlow::Continue(());
+                    };
+                    match job.query.matches(record, &mut |test| content(test, message)) {
+                        Ok(true) => job.result.lock().hits.push(record.uid),
+                        Ok(false) => {}
+                        // Gone since: it matches nothing any more.
+                        Err(Failure::Refused(Refusal::ExpungeIssued)) => {}
+                        Err(_) => job.result.lock().failed += 1,
+                    }
+                    ControlFlow::Continue(())
+                }),
+            )
+            .await;
+        if visited.count == 0 || shared.cancelled.load(Ordering::Relaxed) {
+            return;
+        }
+        at += visited.count;
+    }
+}
+
+/// Folds every text once, as the messages' texts will be.
+fn folded(key: &SearchKey) -> SearchKey {
+    let folded = key.clone().try_map(&mut |t: String| Ok::<_, std::convert::Infallible>(text::fold(&t)));
+    match folded {
+        Ok(key) => key,
+        Err(never) => match never {},
+    }
+}
+
+/// Asks one message. The search program's texts are folded; field names are compared without regard to case.
+fn content(test: &ContentTest, message: &mut dyn Message) -> Result<bool, Failure> {
+    match test {
+        ContentTest::Header { name, text } => {
+            Ok(text::matches_header(&message.header()?, name, text))
+        }
+        ContentTest::Sent(how, day) => {
+            let header = message.header()?;
+            Ok(date::sent_day(&header).is_some_and(|d| how.holds(d, *day)))
+        }
+        ContentTest::Larger(n) => Ok(message.size()? > *n),
+        ContentTest::Smaller(n) => Ok(message.size()? < *n),
+        ContentTest::Body(needle) => whole(message, |octets, structure| text::matches_body(octets, structure, needle)),
+        ContentTest::Text(needle) => whole(message, |octets, structure| text::matches_text(octets, structure, needle)),
+    }
+}
+
+/// The most of one message that BODY and TEXT look at.
+const SEARCHED: u64 = 64 * 1024 * 1024;
+
+fn whole(
+    message: &mut dyn Message,
+    test: impl FnOnce(&[u8], &culver_mime::Structure) -> bool,
+) -> Result<bool, Failure> {
+    let size = message.size()?.min(SEARCHED);
+    let structure = message.structure()?;
+    let mut octets = Vec::with_capacity(size as usize);
+    message.read(0..size, &mut octets)?;
+    Ok(test(&octets, &structure))
+}

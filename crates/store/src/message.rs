@@ -1,0 +1,70 @@
+//! The bytes of a message: on the way in (a spool), and on the way out (a message under visit).
+
+use crate::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use culver_base::Uid;
+use culver_mime::Structure;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A message while a visitor looks at it, on a thread that may read files. Everything is lazy and asked for at
+/// most once: what a cache knows never opens the file.
+///
+/// All octets, offsets and sizes are those of the wire form: CRLF line ends, whatever the file has.
+pub trait Message {
+    /// Its UID.
+    fn uid(&self) -> Uid;
+    /// RFC822.SIZE.
+    fn size(&mut self) -> Result<u64>;
+    /// Part tree.
+    fn structure(&mut self) -> Result<Arc<Structure>>;
+    /// ENVELOPE as ready wire bytes.
+    fn envelope(&mut self) -> Result<Bytes>;
+    /// BODY (without extension data) as ready wire bytes.
+    fn body(&mut self) -> Result<Bytes>;
+    /// BODYSTRUCTURE as ready wire bytes.
+    fn body_structure(&mut self) -> Result<Bytes>;
+    /// The message's own header with the empty line.
+    fn header(&mut self) -> Result<Bytes>;
+    /// Appends the octets `range`, cut at the message's end, to `out`. For ranges that fit into memory.
+    fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
+    /// A reader of its own for `range`, cut at the message's end, which outlives the visit and the file's name: for
+    /// what is streamed to a client.
+    fn reader(&mut self, range: Range<u64>) -> Result<Box<dyn BodyReader>>;
+}
+
+/// Streams a range of a message.
+#[async_trait]
+pub trait BodyReader: Send {
+    /// Octets still to come.
+    fn remaining(&self) -> u64;
+    /// The next octets, some 64 to 256 KiB; empty only when nothing remains. When the file turns out shorter
+    /// than promised (somebody truncated it) the rest is filled with spaces, as the client was told a length,
+    /// and one line is logged.
+    async fn next(&mut self) -> Result<Bytes>;
+}
+
+/// Where a message's bytes go while they arrive. Dropping it leaves nothing behind.
+#[async_trait]
+pub trait Spool: Send {
+    /// Takes the next octets. After the first failure (disk full, over quota) the rest is swallowed and
+    /// [`Spool::finish`] says so: the protocol must read the literal to its end anyway.
+    async fn write(&mut self, octets: Bytes);
+    /// All octets have come; they are on disk (or in memory), not yet visible.
+    async fn finish(self: Box<Self>) -> Result<Spooled>;
+}
+
+/// A message's bytes, ready to be appended.
+pub enum Spooled {
+    /// In memory: the wire form or the stored form, any line ends.
+    Memory(Bytes),
+    /// In a form that only the engine that made the spool understands (an open file in `tmp/`).
+    Engine {
+        /// Octets in wire form.
+        size: u64,
+        /// The engine's own value; dropping it removes what is behind it.
+        file: Box<dyn Any + Send>,
+    },
+}
