@@ -1,9 +1,11 @@
 //! What the tests above the crates stand on: servers to talk to, a client, the transcript runner, mail.
 
 pub mod client;
+pub mod differential;
 pub mod mail;
 pub mod peer;
 pub mod transcript;
+pub mod tree;
 pub mod value;
 
 pub use client::{Client, Reply};
