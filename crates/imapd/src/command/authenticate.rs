@@ -3,12 +3,12 @@
 use crate::command::{idle, login};
 use crate::context::Context;
 use crate::state::Authenticated;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use culver_auth::{Progress, sasl::Mechanism};
 use culver_imap::frame::Framer;
-use culver_imap::response::{self, Code};
+use culver_imap::response::{self, Code as WireCode};
 use std::io;
 
 /// AUTHENTICATE. The exchange's lines are read here; `*` cancels it.
@@ -23,9 +23,9 @@ pub async fn run(
     let Some(mechanism) = known.filter(|m| offered.contains(m)) else {
         if known.is_some() && cx.service.login_disabled(&cx.peer) {
             let text = "This mechanism needs TLS here: use STARTTLS or port 993";
-            return Err(Done::no(Some(Code::PrivacyRequired), text).into());
+            return Err(Done::no(Code::Plain(WireCode::PrivacyRequired), text).into());
         }
-        return Err(Done::no(Some(Code::Cannot), "That mechanism is not offered here").into());
+        return Err(Done::no(Code::Plain(WireCode::Cannot), "That mechanism is not offered here").into());
     };
     let binding = cx.wire.stream().and_then(culver_net::Stream::channel_binding);
     let service = cx.service.clone();

@@ -9,11 +9,11 @@
 use crate::context::Context;
 use crate::fetch::{Piece, Plan, Rendered};
 use crate::state::{Access, Selected};
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use crate::wire::Wire;
 use culver_base::{SystemFlags, Uid, UidSet};
 use culver_imap::command::{Fetch, Numbering};
-use culver_imap::response::{self, Code};
+use culver_imap::response::{self, Code as WireCode};
 use culver_store::{Failure, FlagChange, Refusal, StoreFlags, Visited};
 use parking_lot::Mutex;
 use std::ops::ControlFlow;
@@ -199,7 +199,7 @@ fn tell_vanished(selected: &Selected, cmd: &Fetch<'_>, since: culver_base::ModSe
     let asked = cmd.messages.resolve(view.uid_next.get().saturating_sub(1).max(1));
     let gone = view.vanished.after(since).unwrap_or_else(|| view.missing_uids()).intersection(&asked);
     if !gone.is_empty() {
-        response::vanished(&mut wire.out, response::Earlier::Yes, &gone);
+        response::vanished(&mut wire.out, response::Vanished::Earlier, &gone);
     }
 }
 
@@ -208,15 +208,15 @@ pub fn answer(selected: &Selected, failed: Vec<(Uid, Failure)>) -> Done {
     let Some((first, why)) = failed.first() else { return Done::ok("FETCH completed") };
     let all_gone = failed.iter().all(|(_, f)| matches!(f, Failure::Refused(Refusal::ExpungeIssued)));
     if all_gone {
-        return Done::no(Some(Code::ExpungeIssued), "Some of the messages are gone; the others were sent");
+        return Done::no(Code::Plain(WireCode::ExpungeIssued), "Some of the messages are gone; the others were sent");
     }
     for (uid, failure) in &failed {
         tracing::warn!(account = %selected.user.name, mailbox = %selected.name, %uid, "a message could not be sent: {failure}");
     }
     let code = match why {
-        Failure::Refused(Refusal::Cannot(_)) => Some(Code::UnknownCte),
+        Failure::Refused(Refusal::Cannot(_)) => Code::Plain(WireCode::UnknownCte),
         Failure::Refused(refusal) => Done::from(refusal.clone()).code,
-        Failure::Fault(_) => Some(Code::ServerBug),
+        Failure::Fault(_) => Code::Plain(WireCode::ServerBug),
     };
     let text = match (why, failed.len()) {
         (Failure::Refused(refusal), 1) => format!("The message with UID {first} could not be sent: {refusal}"),
