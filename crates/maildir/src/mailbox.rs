@@ -116,12 +116,9 @@ impl MaildirMailbox {
         self.core.lock().await.leave();
     }
 
-    /// Its directory has another name now.
-    pub async fn renamed(&self, place: MailboxPlace) {
-        let place = Arc::new(place);
-        let mut core = self.core.lock().await;
-        core.place = place.clone();
-        *self.place.lock() = place;
+    /// Keeps the writer's side while the account deletes or renames directories: no verb finds them missing meanwhile.
+    pub async fn hold(&self) -> Held<'_> {
+        Held { mailbox: self, core: self.core.clone().lock_owned().await }
     }
 
     /// Writes what is due, and closes the journal in order. The mailbox stays usable; the next change opens it again.
@@ -337,6 +334,27 @@ impl MaildirMailbox {
             ready.push(Ready { staged, flags: message.flags, date: message.internal_date });
         }
         Ok(ready)
+    }
+}
+
+/// A mailbox of which only the account can change anything now. Dropping it lets the verbs go on.
+pub struct Held<'a> {
+    mailbox: &'a MaildirMailbox,
+    core: OwnedMutexGuard<Core>,
+}
+
+impl Held<'_> {
+    /// The mailbox is deleted: sessions are told, verbs are refused from now on.
+    pub fn mark_gone(mut self) {
+        self.core.leave();
+    }
+
+    /// Its directories have other names now.
+    pub fn renamed(mut self, place: MailboxPlace) {
+        let place = Arc::new(place);
+        self.core.state.moved_to(place.state.clone());
+        self.core.place = place.clone();
+        *self.mailbox.place.lock() = place;
     }
 }
 

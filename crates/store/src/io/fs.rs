@@ -343,7 +343,17 @@ impl<'fs> Dir<'fs> {
 
     /// As [`Self::rename_to`], but an error (`AlreadyExists`) when the name is taken.
     pub fn rename_new(&self, name: &[u8], to: &Dir<'_>, to_name: &[u8]) -> io::Result<()> {
-        self.calls().rename(self.fd(), component(name)?, to.fd(), component(to_name)?, RenameFlags::NOREPLACE)
+        let (name, to_name) = (component(name)?, component(to_name)?);
+        match self.calls().rename(self.fd(), name, to.fd(), to_name, RenameFlags::NOREPLACE) {
+            // Some file systems (NFS) cannot do it in one step.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+                if to.exists(to_name)? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                self.rename_to(name, to, to_name)
+            }
+            other => other,
+        }
     }
 
     /// Gives the file a second name; an error when that is taken.
