@@ -61,7 +61,7 @@ impl Server {
     async fn serve(mut self, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
         let events = self.events.clone();
         let (stopper, sessions, helpers) = (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
-        let parts = Parts::build(&self.settings, self.tls.clone(), events.clone()).await?;
+        let parts = Parts::build(&self.settings, self.tls.clone(), events.clone())?;
         let front = Front {
             tls: self.tls.clone(),
             tasks: sessions.clone(),
@@ -88,9 +88,7 @@ impl Server {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
         while let Signal::Reload = signals.next().await {
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
             self.reload(&parts);
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         }
 
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -98,9 +96,10 @@ impl Server {
         stopper.stop();
         helpers.drain(Duration::from_secs(1)).await;
         // A second SIGTERM means: now.
+        let open = sessions.running();
         let cut = tokio::select! {
             cut = sessions.drain(self.settings.drain_timeout) => cut,
-            () = signals.end() => sessions.running(),
+            () = signals.end() => open,
         };
         // Sessions hold mailboxes; with them gone, journals and pending flags are written out and closed.
         parts.close().await;
