@@ -40,12 +40,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             if parsed.has_errors() {
                 bail!("{} cannot be used as it is", file.display());
             }
-            println!("{} can be used; settings that differ from the default: {}", file.display(), parsed.origins.len());
+            println!(
+                "{} can be used; settings that differ from the default: {}",
+                file.display(),
+                parsed.origins.len()
+            );
         }
         Command::Show => {
             let text = text(file)?;
             let parsed = accept(file, &text)?;
-            print!("{}", culver_config::show(&parsed.settings, &parsed.origins, &file.display().to_string(), &text));
+            print!(
+                "{}",
+                culver_config::show(&parsed.settings, &parsed.origins, &file.display().to_string(), &text)
+            );
         }
     }
     Ok(())
@@ -59,7 +66,10 @@ pub fn read(file: &Path) -> Result<Parsed> {
 #[allow(clippy::disallowed_methods, reason = "the configuration is the server's own file")]
 fn text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| {
-        format!("cannot read {}. `culver config default` prints one to begin with; --config names another", file.display())
+        format!(
+            "cannot read {}. `culver config default` prints one to begin with; --config names another",
+            file.display()
+        )
     })
 }
 

@@ -33,10 +33,6 @@ enum Command {
     Demo(demo::Arguments),
     /// Check and show the configuration.
     Config(config_command::Arguments),
-    /// Accounts of the built-in directory.
-    User(WithConfig<culver_admin::cli::UserCommand>),
-    /// Domains of the built-in directory.
-    Domain(WithConfig<culver_admin::cli::DomainCommand>),
 }
 
 /// A command that needs the configuration.
@@ -67,13 +63,5 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Config(arguments) => config_command::run(&arguments),
-        Command::User(with) => {
-            let directory = parts::builtin_directory(&config_command::read(&with.config)?.settings)?;
-            Ok(culver_admin::cli::user(&directory, with.command)?)
-        }
-        Command::Domain(with) => {
-            let directory = parts::builtin_directory(&config_command::read(&with.config)?.settings)?;
-            Ok(culver_admin::cli::domain(&directory, with.command)?)
-        }
     }
 }

@@ -9,11 +9,11 @@ use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
 use culver_directory::builtin::{Builtin, Defaults};
-use culver_directory::passwd_file::{self, PasswdFile};
 use culver_directory::{Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
-use culver_maildir::{Auto, AutoMailbox, FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
+use culver_maildir::store::{Auto, AutoMailbox};
+use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::Oldest;
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_store::Store;
@@ -54,7 +54,7 @@ impl Parts {
         for source in &settings.directory {
             sources.push(match source.source {
                 Source::Builtin => Arc::new(builtin(settings, source)?),
-                Source::PasswdFile => Arc::new(PasswdFile::new(passwd_settings(settings, source))),
+                Source::PasswdFile => anyhow::bail!("not yet"),
             });
         }
         let directory = Arc::new(Directory::new(sources));
@@ -190,14 +190,6 @@ pub fn builtin_directory(settings: &Settings) -> Result<Builtin> {
     builtin(settings, source)
 }
 
-fn passwd_settings(settings: &Settings, source: &set::Directory) -> passwd_file::Settings {
-    passwd_file::Settings {
-        path: source.path.clone(),
-        default_scheme: source.default_scheme.clone(),
-        ..passwd_file::Settings::default()
-    }
-}
-
 /// Makes the state folder, when it is missing, for the server alone.
 ///
 /// # Errors
@@ -258,5 +250,6 @@ pub fn log(settings: &Settings) -> (Style, Level, Destination) {
 /// When its file cannot be opened.
 pub fn events(settings: &Settings) -> Result<Events> {
     let (style, level, destination) = log(settings);
-    Events::new(style, level, destination).with_context(|| format!("cannot open the log {}", settings.log.file.display()))
+    Events::new(style, level, destination)
+        .with_context(|| format!("cannot open the log {}", settings.log.file.display()))
 }

@@ -3,11 +3,11 @@
 //! In this order, and for a reason: settings, log, sockets (ports below 1024 may need root), certificates (keys may be
 //! root's), then the sandbox, and only then threads, which all inherit it.
 
+use crate::DEFAULT_CONFIG;
 use crate::config_command;
 use crate::parts;
 use crate::sandbox;
 use crate::server::{Endpoint, Reload, Server};
-use crate::DEFAULT_CONFIG;
 use anyhow::{Context, Result, bail};
 use culver_config::Settings;
 use culver_events::{Event, Events};
@@ -47,7 +47,11 @@ fn certificates(settings: &Settings) -> Result<Option<TlsAcceptor>> {
     TlsAcceptor::new(&files, parts::oldest(settings)).map(Some).context("TLS")
 }
 
-fn endpoints(settings: &Settings, handed_over: Vec<(String, TcpListener)>, tls: bool) -> Result<Vec<Endpoint>> {
+fn endpoints(
+    settings: &Settings,
+    handed_over: Vec<(String, TcpListener)>,
+    tls: bool,
+) -> Result<Vec<Endpoint>> {
     let mut endpoints = Vec::new();
     let services = [
         ("imap", Encryption::OnRequest, &settings.imap.listen),

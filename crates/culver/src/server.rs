@@ -60,7 +60,8 @@ impl Server {
 
     async fn serve(mut self, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
         let events = self.events.clone();
-        let (stopper, sessions, helpers) = (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
+        let (stopper, sessions, helpers) =
+            (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
         let parts = Parts::build(&self.settings, self.tls.clone(), events.clone())?;
         let front = Front {
             tls: self.tls.clone(),

@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use culver_auth::scheme;
 use culver_config::Settings;
 use culver_directory::builtin::{Builtin, NewUser, Problem};
-use culver_events::Events;
 use culver_net::tls::Oldest;
 use culver_net::{CertificateFiles, Encryption, Listener, TlsAcceptor};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,7 +54,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let port = if arguments.base_port == 0 { 0 } else { arguments.base_port + offset };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = Listener::bind(name, encryption, address).with_context(|| {
-            format!("cannot listen on {address}; another demo may run: --base-port 20000 counts from elsewhere")
+            format!(
+                "cannot listen on {address}; another demo may run: --base-port 20000 counts from elsewhere"
+            )
         })?;
         endpoints.push(Endpoint { listener });
     }
@@ -71,12 +72,15 @@ fn folder(asked: Option<&Path>) -> Result<PathBuf> {
     }
     loop {
         let mut random = [0_u8; 6];
-        getrandom::fill(&mut random)?;
+        getrandom::fill(&mut random)
+            .map_err(|e| anyhow::anyhow!("the system gives no random numbers: {e}"))?;
         let name: String = random.iter().map(|b| char::from(b'a' + b % 26)).collect();
         let dir = std::env::temp_dir().join(format!("culver-demo-{name}"));
         match make_new(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            done => return done.map(|()| dir.clone()).with_context(|| format!("cannot make {}", dir.display())),
+            done => {
+                return done.map(|()| dir.clone()).with_context(|| format!("cannot make {}", dir.display()));
+            }
         }
     }
 }
@@ -113,15 +117,19 @@ fn accounts(dir: &Path, settings: &Settings, users: u32) -> Result<()> {
         Ok(_) | Err(Problem::DomainExists(_)) => {}
         Err(e) => return Err(e.into()),
     }
-    if add(&directory, &format!("demo@{DOMAIN}"), &scheme::hash_default(b"demo")?)? {
+    if add(&directory, &format!("demo@{DOMAIN}"), &hashed("demo")?)? {
         samples::deliver(&dir.join("mail").join(format!("demo@{DOMAIN}")))?;
     }
     // One hash for all: each costs milliseconds, and the password is the same.
-    let pass = if users > 0 { scheme::hash_default(b"pass")? } else { String::new() };
+    let pass = if users > 0 { hashed("pass")? } else { String::new() };
     for n in 1..=users {
         add(&directory, &format!("u{n:04}@{DOMAIN}"), &pass)?;
     }
     Ok(())
+}
+
+fn hashed(password: &str) -> Result<String> {
+    scheme::make(scheme::Make::ScramSha256, password).context("the system gives no random numbers")
 }
 
 /// `true` when the account is new.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use culver_config::Settings;
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreated, RulesetCreatedAttr as _, RulesetStatus,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ pub fn fence(settings: &Settings, config: &Path) -> Result<Option<String>> {
     let (read, write) = folders(settings, config);
     let all = AccessFs::from_all(NEWEST);
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
-    let mut rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
+    let mut rules =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
     for folder in &read {
         rules = allow(rules, folder, reading)?;
     }
@@ -60,8 +61,11 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
     for directory in &settings.directory {
         if !directory.path.as_os_str().is_empty() {
             // A path with variables (`/etc/users/%d`): from the folder before the first one on.
-            let fixed: PathBuf =
-                directory.path.components().take_while(|c| !c.as_os_str().to_string_lossy().contains('%')).collect();
+            let fixed: PathBuf = directory
+                .path
+                .components()
+                .take_while(|c| !c.as_os_str().to_string_lossy().contains('%'))
+                .collect();
             folder_of(&fixed.join("x"));
             folder_of(&fixed);
         }

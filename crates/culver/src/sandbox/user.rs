@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn lines_of_passwd() {
-        let text = "root:x:0:0:root:/root:/bin/bash\nbroken\nculver:x:990:980::/var/lib/culver:/usr/sbin/nologin\n";
+        let text =
+            "root:x:0:0:root:/root:/bin/bash\nbroken\nculver:x:990:980::/var/lib/culver:/usr/sbin/nologin\n";
         assert_eq!(ids(text, "culver"), Some((990, 980)));
         assert_eq!(ids(text, "cul"), None);
         assert_eq!(ids(text, "broken"), None);

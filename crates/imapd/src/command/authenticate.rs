@@ -29,7 +29,7 @@ pub async fn run(
     };
     let binding =
         cx.wire.stream().and_then(culver_net::Stream::channel_binding).map(|b| culver_auth::ChannelBinding {
-            exporter: b.tls_exporter.unwrap_or_default(),
+            exporter: b.tls_exporter,
             end_point: b.tls_server_end_point,
         });
     let service = cx.service.clone();
