@@ -9,10 +9,12 @@
 mod account;
 pub mod builtin;
 mod directory;
+pub mod fuzz;
 mod location;
 mod login;
+pub mod passwd_file;
 
-pub use account::{Account, Layout, MailLocation, Network, Secret};
+pub use account::{Account, Defaults, Layout, MailLocation, Network, Secret};
 pub use directory::{Directory, Outage, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};
