@@ -8,6 +8,7 @@ mod auth;
 mod cache;
 mod denied;
 mod exchange;
+pub mod fuzz;
 mod penalty;
 pub mod scheme;
 
