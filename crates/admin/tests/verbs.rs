@@ -1,5 +1,7 @@
 //! The verbs, as typed.
 
+#![allow(clippy::unwrap_used)]
+
 use clap::Parser;
 use culver_admin::{AdminError, AskPassword, DomainCommand, UserCommand, run_domain, run_user_asking};
 use culver_directory::Defaults;

@@ -6,6 +6,8 @@
 //!
 //! A source that cannot answer is an [`Outage`]; it is never reported as "no such account".
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod account;
 pub mod builtin;
 mod directory;

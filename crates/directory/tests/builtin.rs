@@ -1,5 +1,7 @@
 //! The built-in directory from outside.
 
+#![allow(clippy::unwrap_used)]
+
 use culver_directory::builtin::{Builtin, NewUser, Problem};
 use culver_directory::{Defaults, Directory, Login, Secret};
 use std::sync::Arc;
