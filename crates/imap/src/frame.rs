@@ -97,7 +97,7 @@ impl Frame {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-    /// An empty line, as some clients send after a literal. Not worth an answer.
+    /// Is it an empty line? RFC 9051 §7.1.3 answers it by an untagged BAD; it has no tag.
     pub fn is_blank(&self) -> bool {
         self.bytes.iter().all(|b| *b == b' ')
     }
@@ -240,8 +240,10 @@ impl Framer {
         let end = memchr(b'\n', rest);
         let n = end.map_or(rest.len(), |i| i + 1);
         if n > room {
+            // Up to the limit, however the bytes were cut: the tag may be among them.
+            self.bytes.extend_from_slice(&rest[..room]);
             self.skip_line(Step::TooLong);
-            return (0, None);
+            return (room, None);
         }
         self.bytes.extend_from_slice(&rest[..n]);
         self.text += n;

@@ -404,3 +404,55 @@ pub fn add_flag(flags: &mut Vec<Flag>, flag: &str, at: Malformed) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The classes as RFC 9051 §9 and RFC 5234 §B.1 define them.
+    #[test]
+    fn byte_classes_are_the_rfcs() {
+        for b in 0..=u8::MAX {
+            let ctl = b <= 0x1f || b == 0x7f;
+            let char_ = (0x01..=0x7f).contains(&b);
+            let list_wildcards = b == b'%' || b == b'*';
+            let quoted_specials = b == b'"' || b == b'\\';
+            let resp_specials = b == b']';
+            let atom_specials = matches!(b, b'(' | b')' | b'{' | b' ')
+                || ctl
+                || list_wildcards
+                || quoted_specials
+                || resp_specials;
+            let atom_char = char_ && !atom_specials;
+            let astring_char = atom_char || resp_specials;
+            assert_eq!(is_atom_char(b), atom_char, "ATOM-CHAR {b:#x}");
+            assert_eq!(is_astring_char(b), astring_char, "ASTRING-CHAR {b:#x}");
+            assert_eq!(is_list_char(b), atom_char || list_wildcards || resp_specials, "list-char {b:#x}");
+            assert_eq!(is_tag_char(b), astring_char && b != b'+', "tag {b:#x}");
+            // Our keywords must end where atoms do, if not before.
+            assert!(!is_word_char(b) || atom_char, "word {b:#x}");
+        }
+    }
+
+    #[test]
+    fn words_are_read_in_capitals_up_to_their_length() {
+        let frame = Frame::of("header.Fields.not[");
+        let mut p = Parser::new(&frame, Dialect::REV1);
+        assert_eq!(p.word("").map(|w| w.as_str().to_owned()).as_deref(), Ok("HEADER.FIELDS.NOT"));
+        assert_eq!(p.peek(), Some(b'['));
+        assert_eq!(Word::new(&[b'A'; 25]).as_str(), "");
+    }
+
+    /// `TEXT-CHAR` in quotes: every CHAR but CR and LF, quoted-specials escaped; 8-bit passes before UTF-8.
+    #[test]
+    fn quoted_strings_hold_what_the_abnf_lets_them() {
+        for b in 0..=u8::MAX {
+            let frame = Frame::of([b'"', b, b'"']);
+            let plain = Parser::new(&frame, Dialect::REV1).string().is_ok_and(|s| *s == [b]);
+            assert_eq!(plain, !matches!(b, 0 | b'\r' | b'\n' | b'"' | b'\\'), "{b:#x}");
+            let frame = Frame::of([b'"', b'\\', b, b'"']);
+            let escaped = Parser::new(&frame, Dialect::REV1).string().is_ok_and(|s| *s == [b]);
+            assert_eq!(escaped, matches!(b, b'"' | b'\\'), "{b:#x}");
+        }
+    }
+}

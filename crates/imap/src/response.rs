@@ -5,15 +5,17 @@
 //! ends in a text, 8-bit in human text) is replaced; names and strings take the form that can hold them.
 
 mod fetch;
+mod flags;
 mod mailbox;
 mod search;
 mod status;
 mod text;
 
 pub use fetch::{BodyName, FetchWriter};
+pub use flags::system_flags;
 pub use mailbox::{
     ListEntry, Namespace, Vanished, exists, expunge, flags, list, lsub, namespace, recent, status_response,
-    system_flags, vanished,
+    vanished,
 };
 pub use search::{Esearch, esearch, search};
 pub use status::{Code, Condition, capability, continuation, enabled, greeting, id, status};

@@ -1,8 +1,8 @@
 //! State x command: which handler runs, and what every command needs whatever it is: the sync afterwards.
 
 use crate::command::{
-    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search, select,
-    status, store,
+    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search,
+    select, status, store,
 };
 use crate::context::Context;
 use crate::state::{Access, Authenticated, Selected, State};
@@ -11,10 +11,11 @@ use crate::sync;
 use crate::view::Expunges;
 use crate::wire::Wire;
 use culver_auth::Secured;
+use culver_imap::capability::Login;
 use culver_imap::command as c;
 use culver_imap::command::{Command, Numbering};
-use culver_imap::frame::Framer;
 use culver_imap::response::{self, Code, Condition};
+use culver_imap::{Framer, Limits};
 use culver_store::Subscribed;
 
 /// `Ok(None)`: the session ends.
@@ -75,8 +76,10 @@ fn done(result: Result<Done, Stop>) -> Outcome {
 async fn any(mut state: State, command: c::Any<'_>, cx: &mut Context) -> (State, Outcome) {
     let outcome = match command {
         c::Any::Capability => {
-            let tokens = cx.service.capabilities_in(&state, &cx.peer);
-            response::capability(&mut cx.wire.out, &tokens);
+            let login = if state.user().is_some() { Login::After } else { Login::Before };
+            cx.service.clone().with_circumstances(login, &cx.peer, |c| {
+                response::capability(&mut cx.wire.out, c);
+            });
             Ok(Some(Done::ok("CAPABILITY completed")))
         }
         c::Any::Noop => {
@@ -141,10 +144,7 @@ async fn start_tls(framer: &mut Framer, cx: &mut Context) -> Outcome {
     response::status(&mut cx.wire.out, tag, Condition::Ok, None, "Begin TLS negotiation now");
     cx.wire.flush().await?;
     cx.wire.start_tls(&acceptor).await?;
-    *framer = Framer::new(culver_imap::frame::Limits {
-        line: cx.service.settings.line_limit,
-        ..culver_imap::frame::Limits::default()
-    });
+    *framer = Framer::new(Limits { line: cx.service.settings.line_limit, ..Limits::default() });
     cx.peer.secured = Secured::Tls;
     // The answer has been sent: nothing more to say, and the session goes on.
     Err(Stop::Answered)
@@ -185,8 +185,8 @@ async fn by_name(
 ) -> Result<Done, Stop> {
     match command {
         c::Authenticated::Enable(names) => Ok(enable::run(user, &names, cx)),
-        c::Authenticated::Create { mailbox, special_use } => {
-            mailboxes::create(user, &mailbox, &special_use).await
+        c::Authenticated::Create { mailbox, special_use, unknown_use } => {
+            mailboxes::create(user, &mailbox, &special_use, unknown_use).await
         }
         c::Authenticated::Delete(mailbox) => mailboxes::delete(user, &mailbox).await,
         c::Authenticated::Rename { from, to } => mailboxes::rename(user, &from, &to).await,

@@ -4,11 +4,12 @@ use crate::state::Enabled;
 use crate::sync::flag_names;
 use culver_base::{SeqNo, Uid, UidSet};
 use culver_imap::command::{Fetch, FetchItem, Numbering, Rfc822, Section, SectionOf};
-use culver_imap::response::{FetchWriter, section_name};
+use culver_imap::response::{BodyName, FetchWriter};
 use culver_mime::fields::{self, Selection};
 use culver_mime::transfer;
 use culver_snapshot::{Record, Snapshot};
 use culver_store::{BodyReader, Failure, Message, Refusal};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Sections above this size are streamed instead of being gathered in the batch.
@@ -25,19 +26,10 @@ enum Item {
     Envelope,
     Body,
     BodyStructure,
-    Section { name: Vec<u8>, part: Vec<u32>, of: Of, partial: Option<(u64, u64)> },
-    Binary { name: Vec<u8>, part: Vec<u32>, partial: Option<(u64, u64)> },
-    BinarySize { name: Vec<u8>, part: Vec<u32> },
-}
-
-/// `section-text`, owned.
-#[derive(Clone, Debug)]
-enum Of {
-    Everything,
-    Header,
-    Fields(Vec<Vec<u8>>, Selection),
-    Text,
-    Mime,
+    Section { section: Section<'static>, partial: Option<(u64, u64)> },
+    Rfc822(Rfc822),
+    Binary { part: Vec<u32>, partial: Option<(u64, u64)> },
+    BinarySize { part: Vec<u32> },
 }
 
 /// A FETCH made ready: what to write for each message and what it takes.
@@ -105,32 +97,17 @@ impl Plan {
             FetchItem::BodyStructure => Item::BodyStructure,
             FetchItem::Section { section, partial, peek } => {
                 self.sets_seen |= !peek;
-                Item::Section {
-                    name: section_name("BODY", section, partial.map(|p| p.0)),
-                    part: section.part.clone(),
-                    of: Of::from(&section.of),
-                    partial: *partial,
-                }
+                Item::Section { section: owned(section), partial: *partial }
             }
             FetchItem::Rfc822(which) => {
-                let (name, of) = match which {
-                    Rfc822::All => ("RFC822", Of::Everything),
-                    Rfc822::Header => ("RFC822.HEADER", Of::Header),
-                    Rfc822::Text => ("RFC822.TEXT", Of::Text),
-                };
                 self.sets_seen |= !matches!(which, Rfc822::Header);
-                Item::Section { name: name.into(), part: Vec::new(), of, partial: None }
+                Item::Rfc822(*which)
             }
             FetchItem::Binary { part, partial, peek } => {
                 self.sets_seen |= !peek;
-                let section = Section { part: part.clone(), of: SectionOf::Everything };
-                let name = section_name("BINARY", &section, partial.map(|p| p.0));
-                Item::Binary { name, part: part.clone(), partial: *partial }
+                Item::Binary { part: part.clone(), partial: *partial }
             }
-            FetchItem::BinarySize { part } => {
-                let section = Section { part: part.clone(), of: SectionOf::Everything };
-                Item::BinarySize { name: section_name("BINARY.SIZE", &section, None), part: part.clone() }
-            }
+            FetchItem::BinarySize { part } => Item::BinarySize { part: part.clone() },
         };
         self.needs_message |= !matches!(made, Item::Flags | Item::InternalDate | Item::Size);
         self.items.push(made);
@@ -190,18 +167,17 @@ impl Plan {
     }
 }
 
-impl From<&SectionOf<'_>> for Of {
-    fn from(of: &SectionOf<'_>) -> Self {
-        let owned = |names: &[std::borrow::Cow<'_, [u8]>]| names.iter().map(|n| n.to_vec()).collect();
-        match of {
-            SectionOf::Everything => Self::Everything,
-            SectionOf::Header => Self::Header,
-            SectionOf::HeaderFields(names) => Self::Fields(owned(names), Selection::Only),
-            SectionOf::HeaderFieldsNot(names) => Self::Fields(owned(names), Selection::Not),
-            SectionOf::Text => Self::Text,
-            SectionOf::Mime => Self::Mime,
-        }
-    }
+fn owned(section: &Section<'_>) -> Section<'static> {
+    let names = |names: &[Cow<'_, [u8]>]| names.iter().map(|n| Cow::Owned(n.to_vec())).collect();
+    let of = match &section.of {
+        SectionOf::Everything => SectionOf::Everything,
+        SectionOf::Header => SectionOf::Header,
+        SectionOf::HeaderFields(n) => SectionOf::HeaderFields(names(n)),
+        SectionOf::HeaderFieldsNot(n) => SectionOf::HeaderFieldsNot(names(n)),
+        SectionOf::Text => SectionOf::Text,
+        SectionOf::Mime => SectionOf::Mime,
+    };
+    Section { part: section.part.clone(), of }
 }
 
 /// A piece of the answers to send.
@@ -313,32 +289,59 @@ fn content(
         Item::Envelope => fetch.envelope(&message.envelope()?),
         Item::Body => fetch.body(&message.body()?),
         Item::BodyStructure => fetch.body_structure(&message.body_structure()?),
-        Item::Section { name, part, of, partial } => match found(message, part, of)? {
-            Found::Nothing => fetch.nil(name),
-            Found::Octets(octets) => fetch.string(name, cut(&octets, *partial)),
-            Found::Range(range) => {
-                let range = cut_range(range, *partial);
-                let size = range.end - range.start;
-                if size > STREAM_ABOVE {
-                    let reader = message.reader(range)?;
-                    fetch.literal(name, reader.remaining());
-                    streams.push((fetch.position(), reader));
-                } else {
-                    let mut octets = Vec::with_capacity(size as usize);
-                    message.read(range, &mut octets)?;
-                    fetch.string(name, &octets);
-                }
+        Item::Section { section, partial } => {
+            let name = BodyName::Section { section, origin: partial.map(|p| p.0) };
+            section_of(name, section, *partial, message, fetch, streams)?;
+        }
+        Item::Rfc822(which) => {
+            let of = match which {
+                Rfc822::All => SectionOf::Everything,
+                Rfc822::Header => SectionOf::Header,
+                Rfc822::Text => SectionOf::Text,
+            };
+            let section = Section { part: Vec::new(), of };
+            section_of(BodyName::Rfc822(*which), &section, None, message, fetch, streams)?;
+        }
+        Item::Binary { part, partial } => {
+            let name = BodyName::Binary { part, origin: partial.map(|p| p.0) };
+            match decoded(message, part)? {
+                None => fetch.nil(name),
+                Some(octets) => fetch.bytes(name, cut(&octets, *partial)),
             }
-        },
-        Item::Binary { name, part, partial } => match decoded(message, part)? {
-            None => fetch.nil(name),
-            Some(octets) => fetch.binary(name, cut(&octets, *partial)),
-        },
-        Item::BinarySize { name, part } => {
+        }
+        Item::BinarySize { part } => {
             let size = decoded(message, part)?.map_or(0, |o| o.len() as u64);
-            fetch.number(name, size);
+            fetch.binary_size(part, size);
         }
         Item::Flags | Item::InternalDate => {}
+    }
+    Ok(())
+}
+
+fn section_of(
+    name: BodyName<'_>,
+    section: &Section<'_>,
+    partial: Option<(u64, u64)>,
+    message: &mut dyn Message,
+    fetch: &mut FetchWriter<'_>,
+    streams: &mut Vec<(usize, Box<dyn BodyReader>)>,
+) -> Result<(), Failure> {
+    match found(message, section)? {
+        Found::Nothing => fetch.nil(name),
+        Found::Octets(octets) => fetch.bytes(name, cut(&octets, partial)),
+        Found::Range(range) => {
+            let range = cut_range(range, partial);
+            let size = range.end - range.start;
+            if size > STREAM_ABOVE {
+                let reader = message.reader(range)?;
+                fetch.literal(name, reader.remaining());
+                streams.push((fetch.out().len(), reader));
+            } else {
+                let mut octets = Vec::with_capacity(size as usize);
+                message.read(range, &mut octets)?;
+                fetch.bytes(name, &octets);
+            }
+        }
     }
     Ok(())
 }
@@ -349,37 +352,42 @@ enum Found {
     Range(Range<u64>),
 }
 
-fn found(message: &mut dyn Message, part: &[u32], of: &Of) -> Result<Found, Failure> {
+fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Failure> {
+    let fields = match &section.of {
+        SectionOf::HeaderFields(names) => Some((names, Selection::Only)),
+        SectionOf::HeaderFieldsNot(names) => Some((names, Selection::Not)),
+        _ => None,
+    };
+    let select = |header: &[u8], (names, how): (&Vec<Cow<'_, [u8]>>, Selection)| {
+        let names: Vec<&[u8]> = names.iter().map(|n| &**n).collect();
+        Found::Octets(fields::select(header, &names, how))
+    };
+    let part = &section.part;
     if part.is_empty() {
-        return Ok(match of {
-            Of::Everything => Found::Range(0..message.size()?),
-            Of::Header | Of::Mime => Found::Octets(message.header()?.to_vec()),
-            Of::Fields(names, how) => Found::Octets(select(&message.header()?, names, *how)),
-            Of::Text => {
+        return Ok(match (&section.of, fields) {
+            (_, Some(fields)) => select(&message.header()?, fields),
+            (SectionOf::Everything, _) => Found::Range(0..message.size()?),
+            (SectionOf::Text, _) => {
                 let header = message.header()?.len() as u64;
                 Found::Range(header..message.size()?)
             }
+            _ => Found::Octets(message.header()?.to_vec()),
         });
     }
     let structure = message.structure()?;
-    let range = match of {
-        Of::Everything => structure.content_of(part),
-        Of::Header | Of::Fields(..) => structure.header_of(part),
-        Of::Text => structure.text_of(part),
-        Of::Mime => structure.mime_of(part),
+    let range = match section.of {
+        SectionOf::Everything => structure.content_of(part),
+        SectionOf::Header | SectionOf::HeaderFields(_) | SectionOf::HeaderFieldsNot(_) => {
+            structure.header_of(part)
+        }
+        SectionOf::Text => structure.text_of(part),
+        SectionOf::Mime => structure.mime_of(part),
     };
     let Some(range) = range else { return Ok(Found::Nothing) };
-    if let Of::Fields(names, how) = of {
-        let mut header = Vec::new();
-        message.read(range, &mut header)?;
-        return Ok(Found::Octets(select(&header, names, *how)));
-    }
-    Ok(Found::Range(range))
-}
-
-fn select(header: &[u8], names: &[Vec<u8>], how: Selection) -> Vec<u8> {
-    let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-    fields::select(header, &names, how)
+    let Some(fields) = fields else { return Ok(Found::Range(range)) };
+    let mut header = Vec::new();
+    message.read(range, &mut header)?;
+    Ok(select(&header, fields))
 }
 
 /// BINARY: the part without its content transfer encoding (RFC 3516 §4.3). `None` when there is no such part.
@@ -394,7 +402,8 @@ fn decoded(message: &mut dyn Message, part: &[u32]) -> Result<Option<Vec<u8>>, F
         }
     };
     if range.end - range.start > DECODE_UP_TO {
-        let text = format!("The part is larger than {DECODE_UP_TO} octets, the most that BINARY decodes here");
+        let text =
+            format!("The part is larger than {DECODE_UP_TO} octets, the most that BINARY decodes here");
         return Err(Refusal::Limit(text).into());
     }
     let mut octets = Vec::with_capacity((range.end - range.start) as usize);

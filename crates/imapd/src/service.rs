@@ -1,10 +1,9 @@
 //! What all IMAP sessions share.
 
-use crate::state::{Authenticated, State};
 use culver_auth::{Auth, Peer, Secured};
-use culver_events::{Event, Events};
-use culver_imap::capability::{self, Circumstances};
-use culver_net::TlsAcceptor;
+use culver_events::{Events, Origin, Transport};
+use culver_imap::capability::{Circumstances, Literals, Login};
+use culver_net::{BoxFuture, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -76,31 +75,51 @@ impl ImapService {
         self.settings.tls_required && peer.secured == Secured::No
     }
 
-    /// The tokens of CAPABILITY for a session.
-    pub fn capabilities(&self, user: Option<&Authenticated>, peer: &Peer) -> Vec<String> {
-        let mechanisms = match user {
-            Some(_) => Vec::new(),
-            None => self.auth.mechanisms(peer.secured).iter().map(|m| m.name().to_owned()).collect(),
+    /// Hands the circumstances of a session to `then`: for CAPABILITY and its response code.
+    pub fn with_circumstances<T>(
+        &self,
+        login: Login,
+        peer: &Peer,
+        then: impl FnOnce(&Circumstances<'_>) -> T,
+    ) -> T {
+        let mechanisms: Vec<&str> = match login {
+            Login::After => Vec::new(),
+            Login::Before => self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect(),
         };
-        let circumstances = Circumstances {
-            logged_in: user.is_some(),
-            start_tls: self.tls.is_some() && peer.secured != Secured::Tls && user.is_none(),
+        let masked: Vec<&str> = self.settings.masked.iter().map(String::as_str).collect();
+        then(&Circumstances {
+            login,
+            starttls: self.tls.is_some() && peer.secured != Secured::Tls,
             login_disabled: self.login_disabled(peer),
-            mechanisms,
+            mechanisms: &mechanisms,
             append_limit: self.settings.append_limit,
-        };
-        let mut tokens = capability::tokens(&circumstances);
-        tokens.retain(|t| !self.settings.masked(t));
-        tokens
+            literals: Literals::Plus,
+            masked: &masked,
+        })
+    }
+}
+
+/// Where something came from, as the log names it.
+pub fn origin(peer: &Peer) -> Origin {
+    Origin {
+        service: peer.service,
+        remote: peer.remote,
+        local: peer.local,
+        transport: match peer.secured {
+            Secured::No => Transport::Plain,
+            Secured::Loopback => Transport::Loopback,
+            Secured::Tls => Transport::Tls,
+        },
+        session: peer.session.clone(),
+    }
+}
+
+impl Serve for ImapService {
+    fn service(&self) -> &'static str {
+        "imap"
     }
 
-    /// A login, for the log.
-    pub fn log_login(&self, account: &str, method: &'static str, peer: &Peer) {
-        self.events.emit(Event::login(account, method, peer.remote, peer.local, peer.secured == Secured::Tls, &peer.session));
-    }
-
-    /// The capabilities of a state.
-    pub fn capabilities_in(&self, state: &State, peer: &Peer) -> Vec<String> {
-        self.capabilities(state.user(), peer)
+    fn serve(self: Arc<Self>, connection: Connection, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        Box::pin(crate::session::run(self, connection, shutdown))
     }
 }

@@ -7,16 +7,16 @@
 
 use crate::context::Context;
 use crate::dispatch;
-use crate::service::ImapService;
+use crate::service::{self, ImapService};
 use crate::state::State;
-use crate::stop::{Completion, Done, Stop};
+use crate::stop::{Code, Completion, Done, Stop};
 use crate::wire::Wire;
 use culver_auth::{Peer, Secured};
-use culver_base::MailboxName;
 use culver_events::Event;
-use culver_imap::frame::{Announced, Frame, Framer, Limits, Step};
-use culver_imap::response::{self, Code, Condition};
-use culver_imap::{Dialect, parse};
+use culver_imap::capability::Login;
+use culver_imap::command::{Name, append_target};
+use culver_imap::response::{self, Code as WireCode, Condition};
+use culver_imap::{Announced, Dialect, Frame, Framer, Limits, Step, parse};
 use culver_net::{Connection, Shutdown};
 use culver_store::{Failure, Refusal, Spool};
 use std::io;
@@ -58,7 +58,7 @@ pub async fn run(service: Arc<ImapService>, conn: Connection, shutdown: Shutdown
         aside: Vec::new(),
         failed_logins: 0,
     };
-    Box::pin(Session { cx, framer: Framer::new(Limits::default()), state: State::NotAuthenticated }.serve()).await;
+    Session { cx, framer: Framer::new(Limits::default()), state: State::NotAuthenticated }.serve().await;
 }
 
 /// A session between two commands.
@@ -82,9 +82,7 @@ impl Session {
     async fn serve(mut self) {
         let limits = Limits { line: self.cx.service.settings.line_limit, ..Limits::default() };
         self.framer = Framer::new(limits);
-        let tokens = self.cx.service.capabilities(None, &self.cx.peer);
-        let code = Code::Capability(tokens);
-        response::status(&mut self.cx.wire.out, None, Condition::Ok, Some(&code), "Culver ready");
+        status(&mut self.cx, Login::Before, None, Condition::Ok, "Culver ready");
         let ended = loop {
             let step = match self.read().await {
                 Ok(Read::Nothing) => continue,
@@ -102,15 +100,8 @@ impl Session {
         self.cx.wire.close().await;
         let user = self.state.user().map(|u| u.name.to_string());
         let (received, sent) = (self.cx.wire.received, self.cx.wire.sent);
-        self.cx.service.events.emit(Event::session_ended(
-            user,
-            &ended,
-            received,
-            sent,
-            self.cx.peer.remote,
-            self.cx.peer.local,
-            &self.cx.peer.session,
-        ));
+        let from = service::origin(&self.cx.peer);
+        self.cx.service.events.emit(Event::SessionEnded { account: user, why: ended, received, sent, from });
     }
 
     /// BYE where somebody may still read it.
@@ -122,7 +113,7 @@ impl Session {
             io::ErrorKind::InvalidData => "A literal was announced that is too large to be skipped",
             _ => return format!("Connection closed: {why}"),
         };
-        let code = matches!(why.kind(), io::ErrorKind::ConnectionReset).then_some(Code::Unavailable);
+        let code = matches!(why.kind(), io::ErrorKind::ConnectionReset).then_some(WireCode::Unavailable);
         response::status(&mut self.cx.wire.out, None, Condition::Bye, code.as_ref(), text);
         text.to_owned()
     }
@@ -147,7 +138,7 @@ impl Session {
                     self.cx.wire.consume(used);
                     let limit = self.cx.service.settings.line_limit;
                     let text = format!("The command line is longer than {limit} octets");
-                    self.complete_partial(Done::bad(text).with(Some(Code::TooBig)))?;
+                    self.complete_partial(Done::bad(text).with(Code::Plain(WireCode::TooBig)));
                     return Ok(Read::Nothing);
                 }
                 Step::Refused => {
@@ -160,10 +151,8 @@ impl Session {
                         return Ok(Read::Nothing);
                     }
                 }
-                Step::Aside { start, len, end } => {
-                    self.cx.wire.consume(start);
+                Step::Aside { len, end } => {
                     let octets = self.cx.wire.take(len);
-                    self.cx.wire.consume(used - start - len);
                     if let Some(spool) = &mut spool {
                         spool.write(octets).await;
                     }
@@ -185,8 +174,9 @@ impl Session {
         };
         tokio::select! {
             more = timeout(limit, self.cx.wire.fill()) => match more {
-                Ok(more) if more.map_err(Stop::Ended)? => Ok(()),
-                Ok(_) => Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(false)) => Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Err(broken)) => Err(Stop::Ended(broken)),
                 Err(_) => Err(autologout()),
             },
             () = self.cx.shutdown.wait() => Err(shutting_down()),
@@ -203,9 +193,10 @@ impl Session {
         let settings = &self.cx.service.settings;
         let small = announced.size <= settings.inline_literal as u64;
         let refusal = match (&self.state, append) {
-            (State::NotAuthenticated, _) if announced.size > 8 * 1024 => {
-                Some(Done::no(Some(Code::TooBig), "Before login a literal may have 8192 octets at most"))
-            }
+            (State::NotAuthenticated, _) if announced.size > 8 * 1024 => Some(Done::no(
+                Code::Plain(WireCode::TooBig),
+                "Before login a literal may have 8192 octets at most",
+            )),
             (State::Authenticated(_) | State::Selected(_), Some(name)) => {
                 match self.append_literal(announced, name, small, spool).await {
                     Ok(()) => None,
@@ -216,7 +207,7 @@ impl Session {
             }
             _ if !small => {
                 let text = format!("A literal here may have {} octets at most", settings.inline_literal);
-                Some(Done::bad(text).with(Some(Code::TooBig)))
+                Some(Done::bad(text).with(Code::Plain(WireCode::TooBig)))
             }
             _ => None,
         };
@@ -224,7 +215,7 @@ impl Session {
             if !announced.synchronizing && announced.size > MOST_SKIPPED {
                 return Err(Stop::Ended(io::ErrorKind::InvalidData.into()));
             }
-            self.complete_partial(done)?;
+            self.complete_partial(done);
             self.framer.refuse();
             // A client that waits sends nothing more of this command; one that does not is skipped over.
             return Ok(announced.synchronizing);
@@ -243,7 +234,7 @@ impl Session {
     async fn append_literal(
         &mut self,
         announced: Announced,
-        name: Option<MailboxName>,
+        name: Name,
         small: bool,
         spool: &mut Option<Box<dyn Spool>>,
     ) -> Result<(), Stop> {
@@ -252,7 +243,7 @@ impl Session {
         {
             return Err(Refusal::TooBig { limit }.into());
         }
-        let (Some(name), false, Some(user)) = (name, small, self.state.user()) else { return Ok(()) };
+        let (Name::Known(name), false, Some(user)) = (name, small, self.state.user()) else { return Ok(()) };
         let opened = user.mail.spool(&name).await.map_err(|f| match f {
             Failure::Refused(Refusal::NonExistent) => Refusal::TryCreate.into(),
             other => other,
@@ -262,21 +253,18 @@ impl Session {
     }
 
     /// Answers a command whose end has not been read.
-    fn complete_partial(&mut self, done: Done) -> Result<(), Stop> {
-        let partial = self.framer.partial();
-        let tag: String = partial
-            .iter()
-            .take_while(|b| culver_base::cursor::is_atom_char(**b) && **b != b'+')
-            .map(|b| char::from(*b))
-            .collect();
-        self.cx.tag = tag;
-        complete(&mut self.cx, done);
-        Ok(())
+    fn complete_partial(&mut self, done: Done) {
+        self.cx.tag = self.framer.tag().unwrap_or_default().to_owned();
+        let login = self.login();
+        complete(&mut self.cx, login, done);
     }
 
     /// Parses and carries out one command. `false` ends the session.
     async fn command(&mut self, frame: Frame) -> Result<bool, Stop> {
         let dialect = self.dialect();
+        if frame.is_blank() && frame.aside_count() == 0 {
+            return Ok(true);
+        }
         match parse(&frame, dialect) {
             Ok(tagged) => {
                 self.cx.tag = tagged.tag.to_owned();
@@ -284,13 +272,14 @@ impl Session {
                 let (state, outcome) =
                     Box::pin(dispatch::run(state, tagged.command, &mut self.framer, &mut self.cx)).await;
                 self.state = state;
+                let login = self.login();
                 match outcome {
-                    Ok(Some(done)) => complete(&mut self.cx, done),
+                    Ok(Some(done)) => complete(&mut self.cx, login, done),
                     Ok(None) => return Ok(false),
-                    Err(Stop::Answer(done)) => complete(&mut self.cx, done),
+                    Err(Stop::Answer(done)) => complete(&mut self.cx, login, done),
                     Err(Stop::Fault(fault)) => {
                         let done = self.fault(&fault);
-                        complete(&mut self.cx, done);
+                        complete(&mut self.cx, login, done);
                     }
                     Err(Stop::Answered) => {}
                     Err(ended) => return Err(ended),
@@ -301,8 +290,8 @@ impl Session {
             }
             Err(error) => {
                 self.cx.tag = error.tag.clone().unwrap_or_default();
-                let done = Done::bad(error.to_string());
-                complete(&mut self.cx, done);
+                let login = self.login();
+                complete(&mut self.cx, login, Done::bad(error.to_string()));
             }
         }
         self.cx.wire.relieve().await?;
@@ -314,11 +303,15 @@ impl Session {
         let session = &self.cx.peer.session;
         tracing::error!(%session, "{fault}");
         let text = format!("The server could not do that for now; quote {session} to its administrators");
-        Done::no(Some(Code::ServerBug), text)
+        Done::no(Code::Plain(WireCode::ServerBug), text)
+    }
+
+    fn login(&self) -> Login {
+        if self.state.user().is_some() { Login::After } else { Login::Before }
     }
 
     fn dialect(&self) -> Dialect {
-        Dialect { utf8: self.state.user().is_some_and(|u| u.enabled.utf8_names()) }
+        self.state.user().map_or(Dialect::REV1, |u| u.enabled.dialect())
     }
 }
 
@@ -326,17 +319,25 @@ impl Session {
 const MOST_SKIPPED: u64 = 1 << 30;
 
 /// The tagged answer; untagged BAD when no tag could be read.
-fn complete(cx: &mut Context, done: Done) {
+fn complete(cx: &mut Context, login: Login, done: Done) {
     let condition = match done.condition {
         Completion::Ok => Condition::Ok,
         Completion::No => Condition::No,
         Completion::Bad => Condition::Bad,
     };
-    let tag = (!cx.tag.is_empty()).then_some(cx.tag.as_str());
-    response::status(&mut cx.wire.out, tag, condition, done.code.as_ref(), &done.text);
+    let tag = std::mem::take(&mut cx.tag);
+    let to = (!tag.is_empty()).then_some(tag.as_str());
+    match done.code {
+        Some(Code::Capability) => status(cx, login, to, condition, &done.text),
+        Some(code) => code.status(&mut cx.wire.out, to, condition, &done.text),
+        None => response::status(&mut cx.wire.out, to, condition, None, &done.text),
+    }
 }
 
-/// Is the unfinished command an APPEND? Then its mailbox, if that can be read.
-fn append_target(partial: &[u8], dialect: Dialect) -> Option<Option<MailboxName>> {
-    culver_imap::command::append::target(partial, dialect)
+/// A status response with CAPABILITY as it is now.
+fn status(cx: &mut Context, login: Login, tag: Option<&str>, condition: Condition, text: &str) {
+    let service = cx.service.clone();
+    service.with_circumstances(login, &cx.peer, |c| {
+        response::status(&mut cx.wire.out, tag, condition, Some(&WireCode::Capability(c)), text);
+    });
 }

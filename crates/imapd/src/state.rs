@@ -1,10 +1,11 @@
 //! The states of a session (RFC 9051 §3) as types: a handler is given exactly what its state owns.
 
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use crate::view::View;
 use culver_base::{MailboxName, SequenceSet, UidSet};
+use culver_imap::Dialect;
 use culver_imap::command::Numbering;
-use culver_imap::response::Code;
+use culver_imap::response::Code as WireCode;
 use culver_snapshot::{Presence, Snapshot};
 use culver_store::{Mailbox, Refusal};
 use std::sync::Arc;
@@ -45,9 +46,9 @@ pub struct Enabled {
 }
 
 impl Enabled {
-    /// Are strings and mailbox names in UTF-8?
-    pub fn utf8_names(self) -> bool {
-        self.imap4rev2 || self.utf8
+    /// How strings and mailbox names are written.
+    pub fn dialect(self) -> Dialect {
+        Dialect { utf8: self.imap4rev2 || self.utf8 }
     }
 }
 
@@ -97,7 +98,7 @@ impl Selected {
         match self.access {
             Access::ReadWrite => Ok(&self.mailbox),
             Access::ReadOnly => Err(Done::no(
-                Some(Code::NoPerm),
+                Code::Plain(WireCode::NoPerm),
                 "The mailbox was opened read-only by EXAMINE: SELECT it to change it",
             )
             .into()),

@@ -1,9 +1,38 @@
 //! How a command ends when it does not end well, and what the client reads then.
 
-use culver_imap::response::Code;
+use culver_base::{UidSet, UidValidity};
+use culver_imap::response::{self, Code as WireCode, Condition};
 use culver_store::{Failure, Fault, Refusal};
 use std::borrow::Cow;
 use std::io;
+
+/// A response code with what it needs, until the answer is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Code {
+    /// One that owns nothing.
+    Plain(WireCode<'static>),
+    /// CAPABILITY: as it is when the answer is written.
+    Capability,
+    /// MODIFIED
+    Modified(UidSet),
+    /// APPENDUID
+    AppendUid(UidValidity, UidSet),
+    /// COPYUID
+    CopyUid {
+        /// Of the mailbox copied to.
+        uid_validity: UidValidity,
+        /// UIDs there were.
+        source: UidSet,
+        /// UIDs there are now.
+        target: UidSet,
+    },
+}
+
+impl From<WireCode<'static>> for Code {
+    fn from(code: WireCode<'static>) -> Self {
+        Self::Plain(code)
+    }
+}
 
 /// A command that was carried out, as its tagged answer says.
 #[derive(Debug)]
@@ -33,8 +62,8 @@ impl Done {
         Self { condition: Completion::Ok, code: None, text: text.into() }
     }
     /// NO with a code and a text.
-    pub fn no(code: Option<Code>, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { condition: Completion::No, code, text: text.into() }
+    pub fn no(code: impl Into<Option<Code>>, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { condition: Completion::No, code: code.into(), text: text.into() }
     }
     /// BAD with a text.
     pub fn bad(text: impl Into<Cow<'static, str>>) -> Self {
@@ -42,8 +71,8 @@ impl Done {
     }
     /// With a response code.
     #[must_use]
-    pub fn with(mut self, code: Option<Code>) -> Self {
-        self.code = code;
+    pub fn with(mut self, code: impl Into<Option<Code>>) -> Self {
+        self.code = code.into();
         self
     }
 }
@@ -85,18 +114,40 @@ impl From<Refusal> for Done {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();
         let code = match refusal {
-            Refusal::NonExistent | Refusal::MailboxGone => Some(Code::NonExistent),
-            Refusal::TryCreate => Some(Code::TryCreate),
-            Refusal::AlreadyExists => Some(Code::AlreadyExists),
-            Refusal::Cannot(_) => Some(Code::Cannot),
-            Refusal::NoPermission(_) => Some(Code::NoPerm),
-            Refusal::OverQuota(_) => Some(Code::OverQuota),
-            Refusal::Limit(_) => Some(Code::Limit),
-            Refusal::TooBig { .. } => Some(Code::TooBig),
-            Refusal::InUse(_) => Some(Code::InUse),
-            Refusal::ExpungeIssued => Some(Code::ExpungeIssued),
-            Refusal::HasChildren => Some(Code::HasChildren),
+            Refusal::NonExistent | Refusal::MailboxGone => WireCode::NonExistent,
+            Refusal::TryCreate => WireCode::TryCreate,
+            Refusal::AlreadyExists => WireCode::AlreadyExists,
+            Refusal::Cannot(_) => WireCode::Cannot,
+            Refusal::NoPermission(_) => WireCode::NoPerm,
+            Refusal::OverQuota(_) => WireCode::OverQuota,
+            Refusal::Limit(_) => WireCode::Limit,
+            Refusal::TooBig { .. } => WireCode::TooBig,
+            Refusal::InUse(_) => WireCode::InUse,
+            Refusal::ExpungeIssued => WireCode::ExpungeIssued,
+            Refusal::HasChildren => WireCode::HasChildren,
         };
-        Done::no(code, text)
+        Done::no(Code::Plain(code), text)
+    }
+}
+
+impl Code {
+    /// Writes a status response with this code.
+    pub fn status(&self, out: &mut Vec<u8>, tag: Option<&str>, condition: Condition, text: &str) {
+        let code = match self {
+            Self::Plain(code) => code.clone(),
+            Self::Modified(set) => WireCode::Modified(set),
+            Self::AppendUid(uid_validity, uids) => WireCode::AppendUid(*uid_validity, uids),
+            Self::CopyUid { uid_validity, source, target } => {
+                WireCode::CopyUid { uid_validity: *uid_validity, source, destination: target }
+            }
+            // Only the session knows its circumstances: it writes this one itself.
+            Self::Capability => return response::status(out, tag, condition, None, text),
+        };
+        response::status(out, tag, condition, Some(&code), text);
+    }
+
+    /// As an untagged OK.
+    pub fn untagged(&self, out: &mut Vec<u8>, text: &str) {
+        self.status(out, None, Condition::Ok, text);
     }
 }

@@ -22,7 +22,7 @@ pub async fn tell(selected: &mut Selected, wire: &mut Wire, expunges: Expunges) 
     if !news.expunged.is_empty() {
         if enabled.qresync {
             let uids: UidSet = news.expunged.iter().map(|(_, uid)| *uid).collect();
-            response::vanished(&mut wire.out, response::Earlier::No, &uids);
+            response::vanished(&mut wire.out, response::Vanished::Now, &uids);
         } else {
             for (index, _) in news.expunged.iter().rev() {
                 response::expunge(&mut wire.out, SeqNo::from_index(*index));
@@ -39,9 +39,9 @@ pub async fn tell(selected: &mut Selected, wire: &mut Wire, expunges: Expunges) 
             let fresh: UidSet = fresh.collect();
             selected.view.add_recent(fresh);
         }
-        response::exists(&mut wire.out, len);
+        response::exists(&mut wire.out, count(len));
         if !enabled.imap4rev2 {
-            response::recent(&mut wire.out, selected.view.recent_count());
+            response::recent(&mut wire.out, count(selected.view.recent_count()));
         }
     }
     if news.keywords_added {
@@ -75,7 +75,7 @@ async fn tell_gone(
     if !news.expunged.is_empty() {
         if selected.user.enabled.qresync {
             let uids: UidSet = news.expunged.iter().map(|(_, uid)| *uid).collect();
-            response::vanished(&mut wire.out, response::Earlier::No, &uids);
+            response::vanished(&mut wire.out, response::Vanished::Now, &uids);
         } else {
             for (index, _) in news.expunged.iter().rev() {
                 response::expunge(&mut wire.out, SeqNo::from_index(*index));
@@ -86,6 +86,11 @@ async fn tell_gone(
     let text = "The selected mailbox has been deleted; select another one";
     response::status(&mut wire.out, None, Condition::No, Some(&Code::NonExistent), text);
     Ok(())
+}
+
+/// A number of messages as the wire has it.
+pub fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// What goes with FLAGS in an unsolicited FETCH.
@@ -128,13 +133,13 @@ pub fn flags(snapshot: &Snapshot, access: Access, wire: &mut Wire) {
         system.chain(snapshot.keywords.names().iter().map(|k| k.as_str()))
     };
     response::flags(&mut wire.out, names());
-    let (permanent, text) = match access {
+    let (permanent, text): (Vec<&str>, _) = match access {
         Access::ReadOnly => (Vec::new(), "Read-only mailbox"),
         Access::ReadWrite => {
             let new = snapshot.keywords.has_room().then_some("\\*");
-            (names().chain(new).map(str::to_owned).collect(), "Flags that are kept")
+            (names().chain(new).collect(), "Flags that are kept")
         }
     };
-    let code = Code::PermanentFlags(permanent);
+    let code = Code::PermanentFlags(&permanent);
     response::status(&mut wire.out, None, Condition::Ok, Some(&code), text);
 }

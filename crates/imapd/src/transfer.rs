@@ -2,10 +2,9 @@
 
 use crate::names;
 use crate::state::Selected;
-use crate::stop::Stop;
+use crate::stop::{Code, Stop};
 use culver_base::UidSet;
 use culver_imap::command::{Numbering, Transfer as Command};
-use culver_imap::response::Code;
 use culver_store::{Failure, Refusal, Transfer, Transferred};
 
 /// Copies or moves what the command names; `None` when it names nothing (a UID command may).

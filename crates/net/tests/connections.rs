@@ -1,4 +1,5 @@
 //! Connections as a client sees them: plain, STARTTLS, implicit TLS, reload, resumption, draining.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use culver_events::{Event, Events};
 use culver_net::tls::{Oldest, self_signed};

@@ -3,7 +3,7 @@
 use super::text::{mailbox, number, quoted, uid_set};
 use crate::command::StatusItem;
 use crate::ext::utf8::Dialect;
-use culver_base::{SeqNo, SystemFlags, UidSet};
+use culver_base::{SeqNo, UidSet};
 
 /// Words divided by spaces.
 pub(super) fn words<'a>(out: &mut Vec<u8>, words: impl IntoIterator<Item = &'a str>) {
@@ -13,11 +13,6 @@ pub(super) fn words<'a>(out: &mut Vec<u8>, words: impl IntoIterator<Item = &'a s
         }
         out.extend_from_slice(word.as_bytes());
     }
-}
-
-/// The names of the system flags that are set, for [`flags`] and [`super::FetchWriter::flags`].
-pub fn system_flags(set: SystemFlags) -> impl Iterator<Item = &'static str> {
-    SystemFlags::NAMES.into_iter().filter(move |(flag, _)| set.contains(*flag)).map(|(_, name)| name)
 }
 
 /// FLAGS

@@ -3,10 +3,10 @@
 use crate::context::Context;
 use crate::names;
 use crate::state::Authenticated;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use bytes::Bytes;
 use culver_imap::command::{AppendMessage, Literal, Name};
-use culver_imap::response::Code;
+use culver_imap::response::Code as WireCode;
 use culver_store::{Failure, NewMessage, Refusal, Spooled};
 
 /// APPEND. All messages are stored or none.
@@ -36,15 +36,17 @@ pub async fn run(
             }
             Literal::SetAside { index, .. } => match cx.aside.get_mut(index).and_then(Option::take) {
                 Some(spooled) => spooled?,
-                None => return Ok(Done::no(Some(Code::ServerBug), "The message was lost on its way in")),
+                None => {
+                    return Ok(Done::no(
+                        Code::Plain(WireCode::ServerBug),
+                        "The message was lost on its way in",
+                    ));
+                }
             },
         };
         new.push(NewMessage { body, flags: message.flags, internal_date: message.date });
     }
     let appended = target.append(new).await?;
-    let code = Code::AppendUid {
-        uid_validity: appended.uid_validity,
-        uids: appended.uids.into_iter().collect(),
-    };
-    Ok(Done::ok("APPEND completed").with(Some(code)))
+    let code = Code::AppendUid(appended.uid_validity, appended.uids.into_iter().collect());
+    Ok(Done::ok("APPEND completed").with(code))
 }

@@ -3,12 +3,12 @@
 use crate::command::{idle, login};
 use crate::context::Context;
 use crate::state::Authenticated;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use culver_auth::{Progress, sasl::Mechanism};
 use culver_imap::frame::Framer;
-use culver_imap::response::{self, Code};
+use culver_imap::response::{self, Code as WireCode};
 use std::io;
 
 /// AUTHENTICATE. The exchange's lines are read here; `*` cancels it.
@@ -23,11 +23,15 @@ pub async fn run(
     let Some(mechanism) = known.filter(|m| offered.contains(m)) else {
         if known.is_some() && cx.service.login_disabled(&cx.peer) {
             let text = "This mechanism needs TLS here: use STARTTLS or port 993";
-            return Err(Done::no(Some(Code::PrivacyRequired), text).into());
+            return Err(Done::no(Code::Plain(WireCode::PrivacyRequired), text).into());
         }
-        return Err(Done::no(Some(Code::Cannot), "That mechanism is not offered here").into());
+        return Err(Done::no(Code::Plain(WireCode::Cannot), "That mechanism is not offered here").into());
     };
-    let binding = cx.wire.stream().and_then(culver_net::Stream::channel_binding);
+    let binding = cx
+        .wire
+        .stream()
+        .and_then(culver_net::Stream::channel_binding)
+        .map(|b| culver_auth::ChannelBinding { exporter: b.tls_exporter, end_point: b.tls_server_end_point });
     let service = cx.service.clone();
     let mut exchange = service.auth.start(mechanism, &cx.peer, binding);
     let mut answer = match initial {
@@ -65,8 +69,9 @@ async fn ask(challenge: &[u8], framer: &mut Framer, cx: &mut Context) -> Result<
         }
         let more = tokio::time::timeout(cx.service.settings.login_timeout, cx.wire.fill()).await;
         match more {
-            Ok(more) if more.map_err(Stop::Ended)? => {}
-            Ok(_) => return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Err(broken)) => return Err(Stop::Ended(broken)),
             Err(_) => return Err(crate::session::autologout()),
         }
     };

@@ -24,6 +24,6 @@ pub fn run(user: &mut Authenticated, names: &[&str], cx: &mut Context) -> Done {
             enabled.push(token);
         }
     }
-    response::enabled(&mut cx.wire.out, enabled.into_iter());
+    response::enabled(&mut cx.wire.out, enabled);
     Done::ok("ENABLE completed")
 }

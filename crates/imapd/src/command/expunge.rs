@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::state::Selected;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use culver_base::SequenceSet;
 use culver_imap::command::Numbering;
-use culver_imap::response::Code;
+use culver_imap::response::Code as WireCode;
 
 /// EXPUNGE and UID EXPUNGE. What is gone is told by the sync that follows every command.
 pub async fn run(
@@ -22,5 +22,5 @@ pub async fn run(
     let highest = mailbox.snapshot().highest_mod_seq;
     // RFC 7162 §3.2.10: told with QRESYNC when something was expunged.
     let tells = selected.user.enabled.qresync && !gone.is_empty();
-    Ok(Done::ok("EXPUNGE completed").with(tells.then_some(Code::HighestModSeq(highest))))
+    Ok(Done::ok("EXPUNGE completed").with(tells.then_some(Code::Plain(WireCode::HighestModSeq(highest)))))
 }

@@ -19,6 +19,6 @@ pub fn run(pairs: Option<Vec<Pair<'_>>>, cx: &mut Context) -> Done {
         })
         .collect();
     tracing::info!(session = %cx.peer.session, rip = %cx.peer.remote.ip(), "client: {}", shown.join(" "));
-    response::id(&mut cx.wire.out, &[("name", "Culver")]);
+    response::id(&mut cx.wire.out, &[("name", Some("Culver"))]);
     Done::ok("ID completed")
 }

@@ -8,7 +8,7 @@ use crate::state::Selected;
 use crate::stop::{Done, Stop};
 use crate::sync;
 use crate::view::Expunges;
-use culver_imap::frame::Framer;
+use culver_imap::Framer;
 use culver_imap::response::{self, Condition};
 use std::io;
 use tokio::time::{Instant, sleep_until};

@@ -5,20 +5,21 @@ use crate::context::Context;
 use crate::pattern::Pattern;
 use crate::state::Authenticated;
 use crate::stop::{Done, Stop};
-use culver_base::MailboxName;
 use culver_base::mailbox_name::SEPARATOR;
+use culver_base::{MailboxName, SpecialUse};
+use culver_imap::Dialect;
 use culver_imap::command::{List, ListReturn, ListSelect, StatusItem};
-use culver_imap::response::{self, ListAttributes};
+use culver_imap::response::{self, ListEntry};
 use culver_store::ListedMailbox;
 use std::collections::BTreeMap;
 
 /// LIST.
 pub async fn run(user: &Authenticated, cmd: List, cx: &mut Context) -> Result<Done, Stop> {
-    let utf8 = user.enabled.utf8_names();
+    let dialect = user.enabled.dialect();
     if !cmd.extended && cmd.patterns.iter().all(String::is_empty) {
         // RFC 9051 §6.3.9: an empty pattern asks for the separator and the root of the reference.
-        let attributes = ListAttributes { no_select: true, ..ListAttributes::default() };
-        response::list(&mut cx.wire.out, &attributes, &MailboxName::new(""), utf8);
+        let attributes = Attributes { no_select: true, ..Attributes::default() };
+        attributes.list(&mut cx.wire.out, &MailboxName::new(""), dialect);
         return Ok(Done::ok("LIST completed"));
     }
     let wants = Wants::new(&cmd);
@@ -29,17 +30,57 @@ pub async fn run(user: &Authenticated, cmd: List, cx: &mut Context) -> Result<Do
     });
     let lines = lines(user, &wants, &patterns).await?;
     for (name, line) in &lines {
-        response::list(&mut cx.wire.out, &line.attributes, name, utf8);
+        line.attributes.list(&mut cx.wire.out, name, dialect);
         cx.wire.relieve().await?;
         if let Some(items) = statuses.filter(|_| line.selectable && line.matched) {
             // RFC 5819 §2: a mailbox whose status cannot be had has no STATUS line; the rest goes on.
-            if let Ok(values) = status::values(user, name, items, cx).await {
-                response::status_response(&mut cx.wire.out, name, &values, utf8);
+            if let Ok(values) = status::values(user, name, items, cx.service.settings.append_limit).await {
+                response::status_response(&mut cx.wire.out, name.as_str(), values, dialect);
                 cx.wire.relieve().await?;
             }
         }
     }
     Ok(Done::ok("LIST completed"))
+}
+
+/// The attributes of a LIST response (RFC 9051 §7.3.1).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Attributes {
+    /// `\Noselect`
+    pub no_select: bool,
+    /// `\NonExistent`
+    pub non_existent: bool,
+    /// `\HasChildren` or `\HasNoChildren`, if it is known.
+    pub has_children: Option<bool>,
+    /// `\Subscribed`
+    pub subscribed: bool,
+    /// Special uses.
+    pub special_use: Vec<SpecialUse>,
+    /// CHILDINFO ("SUBSCRIBED") (RFC 5258 §3.5).
+    pub child_info_subscribed: bool,
+}
+
+impl Attributes {
+    /// Writes a LIST response.
+    pub fn list(&self, out: &mut Vec<u8>, name: &MailboxName, dialect: Dialect) {
+        let mut words = Vec::with_capacity(4);
+        let mut word = |given: bool, text: &'static str| words.extend(given.then_some(text));
+        word(self.non_existent, "\\NonExistent");
+        word(self.no_select, "\\Noselect");
+        word(self.has_children == Some(true), "\\HasChildren");
+        word(self.has_children == Some(false), "\\HasNoChildren");
+        word(self.subscribed, "\\Subscribed");
+        words.extend(self.special_use.iter().map(|u| u.as_str()));
+        let child_info: &[&str] = if self.child_info_subscribed { &["SUBSCRIBED"] } else { &[] };
+        let entry = ListEntry {
+            attributes: &words,
+            separator: Some(SEPARATOR),
+            name: name.as_str(),
+            child_info,
+            old_name: None,
+        };
+        response::list(out, &entry, dialect);
+    }
 }
 
 /// What a LIST selects and returns.
@@ -73,7 +114,7 @@ impl Wants {
 
 #[derive(Default)]
 struct Line {
-    attributes: ListAttributes,
+    attributes: Attributes,
     selectable: bool,
     /// Itself meets the selection criteria (and not only a child of it).
     matched: bool,
@@ -165,7 +206,7 @@ pub async fn lsub(
     pattern: &str,
     cx: &mut Context,
 ) -> Result<Done, Stop> {
-    let utf8 = user.enabled.utf8_names();
+    let dialect = user.enabled.dialect();
     let wanted = Pattern::new(reference, pattern);
     let mut lines: BTreeMap<MailboxName, bool> = BTreeMap::new();
     for name in user.mail.subscriptions().await?.iter() {
@@ -182,12 +223,11 @@ pub async fn lsub(
         }
     }
     for (name, itself) in lines {
-        let attributes = ListAttributes { no_select: !itself, ..ListAttributes::default() };
-        response::lsub(&mut cx.wire.out, &attributes, &name, utf8);
+        let attributes: &[&str] = if itself { &[] } else { &["\\Noselect"] };
+        let entry =
+            ListEntry { attributes, separator: Some(SEPARATOR), name: name.as_str(), ..ListEntry::default() };
+        response::lsub(&mut cx.wire.out, &entry, dialect);
         cx.wire.relieve().await?;
     }
     Ok(Done::ok("LSUB completed"))
 }
-
-/// The separator as NAMESPACE names it (RFC 2342).
-pub const NAMESPACE_SEPARATOR: char = SEPARATOR;

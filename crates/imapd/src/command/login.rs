@@ -1,10 +1,12 @@
 //! LOGIN (RFC 9051 §6.2.3), and what every successful login does.
 
 use crate::context::Context;
+use crate::service;
 use crate::state::{Authenticated, Enabled};
-use crate::stop::{Done, Stop};
-use culver_auth::{Denied, Secured};
-use culver_imap::response::Code;
+use crate::stop::{Code, Done, Stop};
+use culver_auth::Denied;
+use culver_events::Event;
+use culver_imap::response::Code as WireCode;
 use culver_store::{Layout, Owner, Place};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ pub async fn run(user: &[u8], password: &[u8], cx: &mut Context) -> Result<(Auth
         // RFC 9051 §6.2.3: LOGINDISABLED was shown; the password has been sent in the clear all the same.
         let text = "Logging in without TLS is disabled here: use STARTTLS or port 993. \
                     The password was just sent in the clear; change it";
-        return Ok(Err(Done::no(Some(Code::PrivacyRequired), text))?);
+        return Ok(Err(Done::no(Code::Plain(WireCode::PrivacyRequired), text))?);
     }
     let account = cx.service.auth.verify(user, password, &cx.peer).await.map_err(|d| denied(d, cx))?;
     open(account, "LOGIN", cx).await
@@ -28,10 +30,9 @@ pub async fn open(
 ) -> Result<(Authenticated, Done), Stop> {
     let place = place(&account);
     let mail = cx.service.store.account(&place).await?;
-    cx.service.log_login(&account.name, method, &cx.peer);
+    cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
     let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default() };
-    let code = Code::Capability(cx.service.capabilities(Some(&user), &cx.peer));
-    Ok((user, Done::ok("Logged in").with(Some(code))))
+    Ok((user, Done::ok("Logged in").with(Code::Capability)))
 }
 
 /// Where the account's mail lies, as the store wants it.
@@ -52,17 +53,12 @@ fn place(account: &culver_directory::Account) -> Place {
 pub fn denied(denied: Denied, cx: &mut Context) -> Done {
     cx.failed_logins += 1;
     let code = match &denied {
-        Denied::Credentials => Code::AuthenticationFailed,
-        Denied::Disabled { .. } => Code::ContactAdmin,
-        Denied::Temporary => Code::Unavailable,
-        Denied::NotAllowedHere => Code::AuthorizationFailed,
-        Denied::PrivacyRequired => Code::PrivacyRequired,
-        _ => Code::AuthenticationFailed,
+        Denied::Credentials => WireCode::AuthenticationFailed,
+        Denied::Disabled { .. } => WireCode::ContactAdmin,
+        Denied::Temporary => WireCode::Unavailable,
+        Denied::NotAllowedHere => WireCode::AuthorizationFailed,
+        Denied::PrivacyRequired => WireCode::PrivacyRequired,
+        _ => WireCode::AuthenticationFailed,
     };
-    Done::no(Some(code), denied.text())
-}
-
-/// Is what the peer sends hidden from others?
-pub fn is_private(secured: Secured) -> bool {
-    !matches!(secured, Secured::No)
+    Done::no(Code::Plain(code), denied.text())
 }

@@ -4,22 +4,33 @@
 use crate::context::Context;
 use crate::names;
 use crate::state::Authenticated;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use culver_base::SpecialUse;
+use culver_base::mailbox_name::SEPARATOR;
+use culver_imap::Dialect;
 use culver_imap::command::Name;
-use culver_imap::response::Code;
+use culver_imap::response::{self, Code as WireCode, Namespace};
 use culver_store::{Refusal, Subscribed};
 
 /// CREATE, with special uses (RFC 6154 §3).
-pub async fn create(user: &Authenticated, mailbox: &Name, uses: &[SpecialUse]) -> Result<Done, Stop> {
+pub async fn create(
+    user: &Authenticated,
+    mailbox: &Name,
+    uses: &[SpecialUse],
+    unknown_use: Option<&str>,
+) -> Result<Done, Stop> {
     let name = names::known(mailbox)?;
     if name.is_inbox() {
         return Err(Refusal::AlreadyExists.into());
     }
     name.can_be_created().map_err(|why| Refusal::Cannot(why.into()))?;
+    if let Some(unknown) = unknown_use {
+        let text = format!("{unknown} is no special use that this server knows");
+        return Ok(Done::no(Code::Plain(WireCode::UseAttr), text));
+    }
     if let Some(wrong) = uses.iter().find(|u| matches!(u, SpecialUse::All | SpecialUse::Flagged)) {
         let text = format!("{} is a view that this server does not make", wrong.as_str());
-        return Ok(Done::no(Some(Code::UseAttr), text));
+        return Ok(Done::no(Code::Plain(WireCode::UseAttr), text));
     }
     user.mail.create(name, uses).await?;
     Ok(Done::ok("CREATE completed"))
@@ -64,6 +75,7 @@ pub async fn subscribe(user: &Authenticated, mailbox: &Name, subscribed: Subscri
 
 /// NAMESPACE (RFC 2342, RFC 9051 §6.3.10): one personal namespace without a prefix.
 pub fn namespace(cx: &mut Context) -> Done {
-    culver_imap::response::namespace(&mut cx.wire.out, "", super::list::NAMESPACE_SEPARATOR);
+    let personal = Namespace { prefix: "", separator: Some(SEPARATOR) };
+    response::namespace(&mut cx.wire.out, &[personal], &[], &[], Dialect::UTF8);
     Done::ok("NAMESPACE completed")
 }

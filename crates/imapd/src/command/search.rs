@@ -3,10 +3,10 @@
 use crate::context::Context;
 use crate::query;
 use crate::state::Selected;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use culver_base::{ModSeq, SearchKey, SeqNo, SystemFlags, UidSet};
 use culver_imap::command::{Numbering, Search, SearchReturn};
-use culver_imap::response::{self, Code, Esearch};
+use culver_imap::response::{self, Code as WireCode, Esearch};
 
 /// SEARCH and UID SEARCH.
 pub async fn run(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
@@ -27,8 +27,8 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
     let key = match query::decode(cmd.key, cmd.charset) {
         Ok(key) => key,
         Err(query::Undecodable::Charset) => {
-            let code = Code::BadCharset(query::CHARSETS.map(str::to_owned).to_vec());
-            return Ok(Done::no(Some(code), "That CHARSET is not known here"));
+            let code = Code::Plain(WireCode::BadCharset(&query::CHARSETS));
+            return Ok(Done::no(code, "That CHARSET is not known here"));
         }
         Err(query::Undecodable::Text) => {
             return Ok(Done::no(None, "A search text is not valid in the CHARSET given"));
@@ -66,6 +66,7 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
             }
             if !only_save {
                 let answer = Esearch {
+                    tag: Some(&cx.tag),
                     numbering: cmd.numbering,
                     min: wants(SearchReturn::Min).then(|| set.first()).flatten(),
                     max: wants(SearchReturn::Max).then(|| set.last()).flatten(),
@@ -75,13 +76,13 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
                         .then(|| returned_mod_seq(selected, &returns, &found.uids).or(highest))
                         .flatten(),
                 };
-                response::esearch(&mut cx.wire.out, &cx.tag, &answer);
+                response::esearch(&mut cx.wire.out, &answer);
             }
         }
     }
     if found.failed > 0 {
         let text = format!("{} messages could not be read; the others were searched", found.failed);
-        return Ok(Done::no(Some(Code::ServerBug), text));
+        return Ok(Done::no(Code::Plain(WireCode::ServerBug), text));
     }
     Ok(Done::ok("SEARCH completed"))
 }
@@ -104,7 +105,10 @@ fn in_view(key: SearchKey, selected: &Selected) -> Result<SearchKey, Stop> {
 /// What SAVE keeps: MIN and MAX alone keep only those (RFC 5182 §2.4).
 fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
     let has = |r| returns.contains(&r);
-    if has(SearchReturn::All) || has(SearchReturn::Count) || !(has(SearchReturn::Min) || has(SearchReturn::Max)) {
+    if has(SearchReturn::All)
+        || has(SearchReturn::Count)
+        || !(has(SearchReturn::Min) || has(SearchReturn::Max))
+    {
         return found.clone();
     }
     let mut kept = UidSet::new();

@@ -1,17 +1,18 @@
 //! SELECT and EXAMINE (RFC 9051 §6.3.2, §6.3.3; CONDSTORE and QRESYNC: RFC 7162 §3.1.8, §3.2.5).
 
 use crate::command::fetch;
+use crate::command::list::Attributes;
 use crate::command::search::first_unseen;
 use crate::context::Context;
 use crate::fetch::Plan;
 use crate::names;
 use crate::state::{Access, Authenticated, Selected};
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use crate::sync;
 use crate::view::View;
 use culver_base::{Bound, SequenceSet, UidSet};
 use culver_imap::command::{QResync, Select};
-use culver_imap::response::{self, Code, Condition, ListAttributes};
+use culver_imap::response::{self, Code as WireCode};
 use culver_snapshot::Snapshot;
 
 /// Selects a mailbox. When it cannot be opened, the user comes back with the refusal: nothing is selected then.
@@ -59,10 +60,10 @@ pub async fn run(
         return Err((selected.user, stop));
     }
     let (code, text) = match access {
-        Access::ReadWrite => (Code::ReadWrite, "Selected"),
-        Access::ReadOnly => (Code::ReadOnly, "Examined"),
+        Access::ReadWrite => (WireCode::ReadWrite, "Selected"),
+        Access::ReadOnly => (WireCode::ReadOnly, "Examined"),
     };
-    Ok((selected, Done::ok(text).with(Some(code))))
+    Ok((selected, Done::ok(text).with(Code::Plain(code))))
 }
 
 /// The untagged answers of RFC 9051 §6.3.2, and those of RFC 3501 §6.3.1 while IMAP4rev2 is off.
@@ -71,24 +72,24 @@ fn greet(selected: &mut Selected, cx: &mut Context) {
     let snapshot = selected.view.snapshot().clone();
     let rev2 = selected.user.enabled.imap4rev2;
     sync::flags(&snapshot, selected.access, wire);
-    response::exists(&mut wire.out, snapshot.len());
+    response::exists(&mut wire.out, sync::count(snapshot.len()));
     if !rev2 {
-        response::recent(&mut wire.out, selected.view.recent_count());
+        response::recent(&mut wire.out, sync::count(selected.view.recent_count()));
         if let Some(number) = first_unseen(selected) {
-            ok(wire, Code::Unseen(number), "First unseen");
+            ok(wire, WireCode::Unseen(number), "First unseen");
         }
     }
-    ok(wire, Code::UidValidity(snapshot.uid_validity), "UIDs valid");
-    ok(wire, Code::UidNext(snapshot.uid_next), "Predicted next UID");
-    ok(wire, Code::HighestModSeq(snapshot.highest_mod_seq), "Highest mod-sequence");
+    ok(wire, WireCode::UidValidity(snapshot.uid_validity), "UIDs valid");
+    ok(wire, WireCode::UidNext(snapshot.uid_next), "Predicted next UID");
+    ok(wire, WireCode::HighestModSeq(snapshot.highest_mod_seq), "Highest mod-sequence");
     if rev2 {
-        let attributes = ListAttributes::default();
-        response::list(&mut wire.out, &attributes, &selected.name, selected.user.enabled.utf8_names());
+        // RFC 9051 §6.3.2: the name as the server spells it.
+        Attributes::default().list(&mut wire.out, &selected.name, selected.user.enabled.dialect());
     }
 }
 
-fn ok(wire: &mut crate::wire::Wire, code: Code, text: &str) {
-    response::status(&mut wire.out, None, Condition::Ok, Some(&code), text);
+fn ok(wire: &mut crate::wire::Wire, code: WireCode<'static>, text: &str) {
+    Code::Plain(code).untagged(&mut wire.out, text);
 }
 
 /// VANISHED (EARLIER) and the FETCHes of what changed since (RFC 7162 §3.2.5.1).
@@ -107,13 +108,10 @@ async fn resync(selected: &mut Selected, known: &QResync, cx: &mut Context) -> R
     };
     let gone = gone.intersection(&interesting);
     if !gone.is_empty() {
-        response::vanished(&mut cx.wire.out, response::Earlier::Yes, &gone);
+        response::vanished(&mut cx.wire.out, response::Vanished::Earlier, &gone);
     }
-    let changed: UidSet = view
-        .select(&interesting)
-        .filter(|(_, r)| r.mod_seq > known.mod_seq)
-        .map(|(_, r)| r.uid)
-        .collect();
+    let changed: UidSet =
+        view.select(&interesting).filter(|(_, r)| r.mod_seq > known.mod_seq).map(|(_, r)| r.uid).collect();
     let plan = Plan::resync(selected.user.enabled);
     fetch::send(selected, plan, changed, &UidSet::new(), &mut cx.wire).await?;
     Ok(())
@@ -125,9 +123,10 @@ fn matching_prefix(view: &Snapshot, known: &QResync) -> u32 {
     let Some((numbers, uids)) = &known.sequence_match else { return 0 };
     let (numbers, uids) = (numbers.resolve(0), uids.resolve(0));
     // Both lists are ascending and of one length; a client that lies is only told more than it needs.
-    let agreeing = numbers.iter().zip(uids.iter()).take_while(|(n, uid)| {
-        view.get(*n as usize - 1).is_some_and(|r| r.uid.get() == *uid)
-    });
+    let agreeing = numbers
+        .iter()
+        .zip(uids.iter())
+        .take_while(|(n, uid)| view.get(*n as usize - 1).is_some_and(|r| r.uid.get() == *uid));
     agreeing.map(|(_, uid)| uid).last().unwrap_or(0)
 }
 

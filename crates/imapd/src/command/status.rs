@@ -6,7 +6,7 @@ use crate::state::Authenticated;
 use crate::stop::{Done, Stop};
 use culver_base::{MailboxName, Uid};
 use culver_imap::command::{Name, StatusItem};
-use culver_imap::response::{self, StatusValue};
+use culver_imap::response;
 use culver_store::Mailbox;
 use parking_lot::Mutex;
 use std::ops::ControlFlow;
@@ -22,8 +22,8 @@ pub async fn run(
     let name = names::known(mailbox)?;
     // RFC 7162 §3.1: asking for HIGHESTMODSEQ switches CONDSTORE on.
     user.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
-    let values = values(user, name, items, cx).await?;
-    response::status_response(&mut cx.wire.out, name, &values, user.enabled.utf8_names());
+    let values = values(user, name, items, cx.service.settings.append_limit).await?;
+    response::status_response(&mut cx.wire.out, name.as_str(), values, user.enabled.dialect());
     Ok(Done::ok("STATUS completed"))
 }
 
@@ -32,8 +32,8 @@ pub async fn values(
     user: &Authenticated,
     name: &MailboxName,
     items: &[StatusItem],
-    cx: &Context,
-) -> Result<Vec<StatusValue>, Stop> {
+    append_limit: Option<u64>,
+) -> Result<Vec<(StatusItem, Option<u64>)>, Stop> {
     let mailbox = user.mail.open(name).await?;
     let size = match items.contains(&StatusItem::Size) {
         true => size(&mailbox).await?,
@@ -42,23 +42,17 @@ pub async fn values(
     let now = mailbox.snapshot();
     let counts = now.counts();
     let value = |item: &StatusItem| match item {
-        StatusItem::Messages => StatusValue::Number("MESSAGES", now.len() as u64),
-        StatusItem::Recent => {
-            let first = now.lower_bound(mailbox.first_recent());
-            StatusValue::Number("RECENT", (now.len() - first) as u64)
-        }
-        StatusItem::UidNext => StatusValue::Number("UIDNEXT", u64::from(now.uid_next.get())),
-        StatusItem::UidValidity => StatusValue::Number("UIDVALIDITY", u64::from(now.uid_validity.get())),
-        StatusItem::Unseen => StatusValue::Number("UNSEEN", counts.unseen as u64),
-        StatusItem::Deleted => StatusValue::Number("DELETED", counts.deleted as u64),
-        StatusItem::Size => StatusValue::Number("SIZE", size),
-        StatusItem::HighestModSeq => StatusValue::Number("HIGHESTMODSEQ", now.highest_mod_seq.get()),
-        StatusItem::AppendLimit => match cx.service.settings.append_limit {
-            Some(limit) => StatusValue::Number("APPENDLIMIT", limit),
-            None => StatusValue::Nil("APPENDLIMIT"),
-        },
+        StatusItem::Messages => Some(now.len() as u64),
+        StatusItem::Recent => Some((now.len() - now.lower_bound(mailbox.first_recent())) as u64),
+        StatusItem::UidNext => Some(u64::from(now.uid_next.get())),
+        StatusItem::UidValidity => Some(u64::from(now.uid_validity.get())),
+        StatusItem::Unseen => Some(counts.unseen as u64),
+        StatusItem::Deleted => Some(counts.deleted as u64),
+        StatusItem::Size => Some(size),
+        StatusItem::HighestModSeq => Some(now.highest_mod_seq.get()),
+        StatusItem::AppendLimit => append_limit,
     };
-    Ok(items.iter().map(value).collect())
+    Ok(items.iter().map(|item| (*item, value(item))).collect())
 }
 
 /// The sum of all RFC822.SIZEs: of those that nobody has counted yet, the message is asked.

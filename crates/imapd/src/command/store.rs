@@ -2,11 +2,11 @@
 
 use crate::context::Context;
 use crate::state::Selected;
-use crate::stop::{Done, Stop};
+use crate::stop::{Code, Done, Stop};
 use crate::sync::{Told, flags_of};
 use culver_base::{Flag, SeqNo, UidSet};
 use culver_imap::command::{Change, Numbering, Store};
-use culver_imap::response::{Code, FetchWriter};
+use culver_imap::response::FetchWriter;
 use culver_snapshot::{Flags, KeywordBits, Snapshot};
 use culver_store::{FlagChange, Refusal, StoreFlags};
 
@@ -69,7 +69,7 @@ pub async fn run(selected: &mut Selected, cmd: Store, cx: &mut Context) -> Resul
     }
     Ok(match modified {
         Some(set) => Done { text: "Conditional STORE failed for some".into(), ..Done::ok("") }
-            .with(Some(Code::Modified(set))),
+            .with(Code::Modified(set)),
         None => Done::ok("STORE completed"),
     })
 }

@@ -113,7 +113,7 @@ fn load(files: &CertificateFiles) -> Result<One, TlsError> {
     let Some(leaf) = chain.first() else {
         return Err(bad(&files.certificate, "holds no certificate (-----BEGIN CERTIFICATE-----)".to_owned()));
     };
-    let (names, end_point, not_after) = facts(leaf).map_err(|why| bad(&files.certificate, why))?;
+    let Facts { names, end_point, not_after } = facts(leaf).map_err(|why| bad(&files.certificate, why))?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
         .map_err(|e| bad(&files.key, format!("holds no private key that can be read: {e}")))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -126,8 +126,14 @@ fn load(files: &CertificateFiles) -> Result<One, TlsError> {
     Ok(One { files: files.clone(), key: Arc::new(key), names, end_point, not_after })
 }
 
-/// Names in lower case, `tls-server-end-point`, and the end of validity.
-fn facts(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, Option<Vec<u8>>, i64), String> {
+/// What of a certificate is of use here.
+struct Facts {
+    names: Vec<String>,
+    end_point: Option<Vec<u8>>,
+    not_after: i64,
+}
+
+fn facts(leaf: &CertificateDer<'_>) -> Result<Facts, String> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| format!("is no X.509 certificate: {e}"))?;
     let mut names: Vec<String> = Vec::new();
     if let Ok(Some(alternatives)) = parsed.subject_alternative_name() {
@@ -154,7 +160,7 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, Option<Vec<u8>>, i64
         "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(Sha512::digest(leaf).to_vec()),
         _ => None,
     };
-    Ok((names, end_point, parsed.validity().not_after.timestamp()))
+    Ok(Facts { names, end_point, not_after: parsed.validity().not_after.timestamp() })
 }
 
 /// Chooses at the time of the handshake.

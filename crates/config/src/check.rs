@@ -1,0 +1,180 @@
+//! What single values cannot show: settings that contradict each other.
+
+use crate::Parsed;
+use crate::problem::Problem;
+use crate::settings::{Source, SpecialUse};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+/// Adds what it finds to the problems.
+pub fn check(parsed: &mut Parsed) {
+    let mut found = Vec::new();
+    let s = &parsed.settings;
+    let at = |path: &str| -> Option<Range<usize>> {
+        // The nearest enclosing section that stands in the text.
+        let mut path = path;
+        loop {
+            if let Some(span) = parsed.origins.get(path) {
+                return Some(span.clone());
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    };
+    let mut error =
+        |path: &str, what: String, instead: &str| found.push(Problem::error(at(path), what, instead));
+
+    let absolute = |path: &Path| path.as_os_str().is_empty() || path.is_absolute();
+    if s.state_dir.as_os_str().is_empty() || !s.state_dir.is_absolute() {
+        error(
+            "state_dir",
+            "state_dir is not an absolute path".to_owned(),
+            "write it from the root: \"/var/lib/culver\"",
+        );
+    }
+    if !absolute(&s.log.file) {
+        error("log.file", "log.file is not an absolute path".to_owned(), "write it from the root");
+    }
+    for (i, c) in s.tls.certificate.iter().enumerate() {
+        for (name, path) in [("certificate", &c.certificate), ("key", &c.key)] {
+            if path.as_os_str().is_empty() {
+                let what = format!("this certificate has no `{name}`");
+                error(
+                    &format!("tls.certificate[{i}]"),
+                    what,
+                    "a [[tls.certificate]] needs both `certificate` and `key`",
+                );
+            } else if !path.is_absolute() {
+                let key = format!("tls.certificate[{i}].{name}");
+                error(&key, format!("{key} is not an absolute path"), "write it from the root");
+            }
+        }
+    }
+    for (i, d) in s.directory.iter().enumerate() {
+        let here = format!("directory[{i}]");
+        match d.source {
+            Source::PasswdFile if d.path.as_os_str().is_empty() => {
+                error(
+                    &here,
+                    "a passwd-file needs its path".to_owned(),
+                    "write `path = \"/etc/culver/users\"`",
+                );
+            }
+            Source::PasswdFile if !d.path.is_absolute() => {
+                let key = format!("{here}.path");
+                error(&key, format!("{key} is not an absolute path"), "write it from the root");
+            }
+            Source::Builtin if !d.path.as_os_str().is_empty() => {
+                let key = format!("{here}.path");
+                error(
+                    &key,
+                    "the built-in directory has no path of its own".to_owned(),
+                    "take it out, or write source = \"passwd-file\"",
+                );
+            }
+            _ => {}
+        }
+        let builtins = s.directory[..i].iter().filter(|o| o.source == Source::Builtin).count();
+        if d.source == Source::Builtin && builtins > 0 {
+            error(&here, "the built-in directory is named twice".to_owned(), "take one of them out");
+        }
+        for (j, domain) in d.domain.iter().enumerate() {
+            if domain.name.is_empty() {
+                error(
+                    &format!("{here}.domain[{j}]"),
+                    "this domain has no name".to_owned(),
+                    "write `name = \"example.org\"`",
+                );
+            }
+        }
+    }
+    if s.directory.is_empty() {
+        error(
+            "directory",
+            "there is no source of accounts".to_owned(),
+            "take `directory` out for the built-in one",
+        );
+    }
+    let mut names = BTreeMap::new();
+    let mut roles: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, m) in s.mailbox.iter().enumerate() {
+        let here = format!("mailbox[{i}]");
+        if m.name.is_empty() {
+            error(&here, "this mailbox has no name".to_owned(), "write `name = \"Sent\"`");
+        } else if m.name.split('/').any(|level| level.is_empty() || level == "." || level == "..") {
+            error(
+                &format!("{here}.name"),
+                "this is no mailbox name".to_owned(),
+                "write levels with one `/` between, as in \"Archive/2026\"",
+            );
+        } else if names.insert(m.name.to_lowercase(), i).is_some() {
+            error(&here, format!("the mailbox {} is named twice", m.name), "take one of them out");
+        }
+        if m.special_use != SpecialUse::None && roles.insert(m.special_use.word(), i).is_some() {
+            let what = format!("two mailboxes have the role \"{}\"", m.special_use.word());
+            error(&format!("{here}.special_use"), what, "leave the role with one of them");
+        }
+    }
+    if !matches!(s.mail.separator.as_str(), "" | "." | "/") {
+        error("mail.separator", "this cannot be the separator".to_owned(), "write \".\" or \"/\"");
+    }
+    if s.mail.location.is_empty() {
+        error("mail.location", "mail.location is empty".to_owned(), "write \"~/Mail\"");
+    }
+    for (path, value, least) in [
+        ("imap.login_timeout", s.imap.login_timeout, Duration::from_secs(1)),
+        ("imap.idle_timeout", s.imap.idle_timeout, Duration::from_secs(1)),
+        ("imap.idle_keepalive", s.imap.idle_keepalive, Duration::from_secs(1)),
+    ] {
+        if value < least {
+            error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
+        }
+    }
+    if s.imap.line_limit.0 < 8192 {
+        error(
+            "imap.line_limit",
+            "lines that short break clients".to_owned(),
+            "write at least \"8KiB\" (RFC 9051 §4)",
+        );
+    }
+    if s.max_connections == 0 {
+        error(
+            "max_connections",
+            "nobody could connect".to_owned(),
+            "write the number of connections you want at once",
+        );
+    }
+    if s.imap.max_sessions == 0 {
+        error(
+            "imap.max_sessions",
+            "nobody could log in".to_owned(),
+            "write the number of sessions you want to allow",
+        );
+    }
+
+    let mut warn =
+        |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
+    if s.imap.idle_timeout < Duration::from_secs(30 * 60) {
+        warn(
+            "imap.idle_timeout",
+            "clients may count on 30 minutes (RFC 9051 §5.4)",
+            "write at least \"30m\"",
+        );
+    }
+    if s.tls.certificate.is_empty() {
+        let what = "there is no certificate: imaps is off, and from other machines nobody can log in";
+        warn("tls.certificate", what, "add [[tls.certificate]] with `certificate` and `key`");
+    }
+    if !s.auth.require_tls {
+        warn(
+            "auth.require_tls",
+            "passwords may cross the network in the clear",
+            "write `true` once all clients use TLS",
+        );
+    }
+    if s.store.fsync == crate::settings::Fsync::Never {
+        warn("store.fsync", "accepted mail can be lost when the power fails", "write \"always\"");
+    }
+    parsed.problems.extend(found);
+}

@@ -1,0 +1,323 @@
+//! Every setting, once.
+//!
+//! A row is: documentation, name, type, default, when a change counts, example. The documentation is what an
+//! administrator reads in `culver config show`, in the default file and in `docs/reference/settings.md`.
+
+use crate::item::choice;
+use crate::section::section;
+use crate::value::Size;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+section! {
+    /// Settings of the server as a whole.
+    Settings {
+        /// The server's own folder: indexes, caches and the built-in directory. It must belong to the service user and
+        /// lie outside of every user's quota. What lies there besides the directory can be lost without harm: it is made anew.
+        state_dir: PathBuf = PathBuf::from("/var/lib/culver"), Restart, "\"/var/lib/culver\"";
+        /// The server's name in greetings and in names of new message files. Empty: the machine's own name. Keep what Dovecot
+        /// used before (`hostname`), since programs that share the Maildir recognise locks by it.
+        hostname: String = String::new(), Restart, "\"mail.example.org\"";
+        /// The user as which the server runs when it was started as root. Empty: root stays root, which is for machines that
+        /// serve nothing else. Systemd's unit starts the server as this user already.
+        user: String = String::new(), Restart, "\"culver\"";
+        /// Does the server lock itself in (Landlock, seccomp, no new privileges) once it has started?
+        sandbox: bool = true, Restart, "false";
+        /// When the server stops, sessions have so long to take note.
+        drain_timeout: Duration = Duration::from_secs(10), Reload, "\"30s\"";
+        /// Connections at once over all listeners. Beyond that, clients wait until others leave.
+        max_connections: u32 = 50_000, Restart, "10000";
+        [log]: Log;
+        [tls]: Tls;
+        [auth]: Auth;
+        [mail]: Mail;
+        [imap]: Imap;
+        [imaps]: Imaps;
+        [store]: Store;
+        [[directory]]: Directory = vec![Directory::default()];
+        [[mailbox]]: Mailbox = default_mailboxes();
+    }
+}
+
+choice! {
+    /// How lines of the log look.
+    LogStyle {
+        /// Sentences.
+        "plain" => Plain,
+        /// Dovecot's words.
+        "dovecot" => Dovecot,
+        /// JSON.
+        "json" => Json,
+    } default Plain
+}
+
+choice! {
+    /// What is written.
+    LogLevel {
+        /// Everything.
+        "debug" => Debug,
+        /// What happens every day, and all below.
+        "info" => Info,
+        /// What somebody should look at.
+        "warning" => Warning,
+        /// What could not be done.
+        "error" => Error,
+    } default Info
+}
+
+section! {
+    /// The log.
+    Log {
+        /// `plain` for people, `json` for machines, `dovecot` for programs that read Dovecot's log, such as fail2ban's
+        /// rules: logins, failed logins and the ends of sessions are then told in Dovecot's words.
+        style: LogStyle = LogStyle::Plain, Reload, "\"dovecot\"";
+        /// The least important lines that are written.
+        level: LogLevel = LogLevel::Info, Reload, "\"debug\"";
+        /// A file to append to, opened again on SIGHUP (for logrotate). Empty: standard error, which systemd gives to
+        /// the journal.
+        file: PathBuf = PathBuf::new(), Reload, "\"/var/log/culver.log\"";
+    }
+}
+
+choice! {
+    /// The oldest TLS version.
+    TlsVersion {
+        /// TLS 1.2.
+        "1.2" => Tls12,
+        /// TLS 1.3.
+        "1.3" => Tls13,
+    } default Tls12
+}
+
+section! {
+    /// TLS, for imaps and for STARTTLS.
+    Tls {
+        /// The oldest version that is spoken. Older than 1.2 is not possible.
+        min_version: TlsVersion = TlsVersion::Tls12, Restart, "\"1.3\"";
+        [[certificate]]: Certificate = Vec::new();
+    }
+}
+
+section! {
+    /// A certificate, once for each. Clients get the one whose names (subject alternative names) hold the name they ask for,
+    /// others the first. The files are read again when they change; no reload is needed.
+    Certificate {
+        /// The certificate with its intermediate ones (`fullchain.pem`), as PEM.
+        certificate: PathBuf = PathBuf::new(), Reload, "\"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"";
+        /// Its private key, as PEM. The service user must be able to read it.
+        key: PathBuf = PathBuf::new(), Reload, "\"/etc/letsencrypt/live/mail.example.org/privkey.pem\"";
+    }
+}
+
+section! {
+    /// Who may log in, and how.
+    Auth {
+        /// Are passwords refused on connections without TLS? Connections from the machine itself are always let in.
+        require_tls: bool = true, Reload, "false";
+        /// How long the answer to a failed login waits at least. It grows with the failures of the client's network.
+        failure_delay: Duration = Duration::from_secs(2), Reload, "\"5s\"";
+        /// A connection is closed after so many failed logins.
+        max_failures: u32 = 10, Reload, "3";
+        /// Accounts with a user id below this are refused, so that a mistake in a directory does not hand out root's
+        /// files. 0 is always refused.
+        first_valid_uid: u32 = 500, Restart, "1000";
+        /// The same for group ids.
+        first_valid_gid: u32 = 1, Restart, "1000";
+    }
+}
+
+choice! {
+    /// A kind of directory.
+    Source {
+        /// The one that `culver user` and `culver domain` edit.
+        "builtin" => Builtin,
+        /// Dovecot's passwd-file.
+        "passwd-file" => PasswdFile,
+    } default Builtin
+}
+
+section! {
+    /// A source of accounts, once for each; they are asked in this order. Without any, the built-in directory is the only one.
+    Directory {
+        /// `builtin`: the directory in `state_dir`, edited by `culver user` and `culver domain`. `passwd-file`: a file as
+        /// Dovecot reads it.
+        source: Source = Source::Builtin, Restart, "\"passwd-file\"";
+        /// The passwd-file. `%d` in it is the domain.
+        path: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/users\"";
+        /// The scheme of passwords in the file that name none.
+        default_scheme: String = "CRYPT".to_owned(), Restart, "\"SHA512-CRYPT\"";
+        /// The home of accounts in the file that have none. `%u` is the address, `%n` its part before and `%d` that behind the @.
+        home: String = String::new(), Restart, "\"/var/mail/%d/%n\"";
+        /// The user id of accounts in the file that have none. 0: the server's own.
+        uid: u32 = 0, Restart, "5000";
+        /// The group id of accounts in the file that have none. 0: the server's own.
+        gid: u32 = 0, Restart, "5000";
+        [[domain]]: Domain = Vec::new();
+    }
+}
+
+section! {
+    /// Further domains of a passwd-file, once for each primary domain. Every address of the primary domain exists in each.
+    Domain {
+        /// The primary domain, as the file has it.
+        name: String = String::new(), Restart, "\"example.org\"";
+        /// Its other names.
+        aliases: Vec<String> = Vec::new(), Restart, "[\"example.net\", \"example.com\"]";
+    }
+}
+
+choice! {
+    /// How mailboxes lie in a Maildir.
+    MailLayout {
+        /// `.Parent.Child` side by side.
+        "maildir++" => MaildirPlusPlus,
+        /// `Parent/Child`, one in the other.
+        "fs" => Fs,
+    } default MaildirPlusPlus
+}
+
+section! {
+    /// Where mail lies.
+    Mail {
+        /// The Maildir of an account that says nothing else. `~` is its home, `%u`, `%n` and `%d` as in Dovecot.
+        location: String = "~/Mail".to_owned(), Restart, "\"~/Maildir\"";
+        /// How mailboxes lie in it: `maildir++` (`.Archive.2026`, what Dovecot calls LAYOUT=maildir++) or `fs` (`Archive/2026`).
+        layout: MailLayout = MailLayout::MaildirPlusPlus, Restart, "\"fs\"";
+        /// What separates the levels of mailbox names for clients. Empty: `.` for maildir++, `/` for fs, as in Dovecot.
+        separator: String = String::new(), Restart, "\"/\"";
+    }
+}
+
+choice! {
+    /// Is a mailbox made by itself?
+    Auto {
+        /// No; only its role is known.
+        "no" => No,
+        /// Yes.
+        "create" => Create,
+        /// Yes, and subscribed.
+        "subscribe" => Subscribe,
+    } default No
+}
+
+choice! {
+    /// A role of a mailbox.
+    SpecialUse {
+        /// None.
+        "" => None,
+        /// \Drafts
+        "drafts" => Drafts,
+        /// \Sent
+        "sent" => Sent,
+        /// \Junk
+        "junk" => Junk,
+        /// \Trash
+        "trash" => Trash,
+        /// \Archive
+        "archive" => Archive,
+        /// \Flagged
+        "flagged" => Flagged,
+        /// \All
+        "all" => All,
+    } default None
+}
+
+section! {
+    /// A mailbox that every account has, once for each. The list in the file replaces the default one.
+    Mailbox {
+        /// Its name, with `/` between levels.
+        name: String = String::new(), Reload, "\"Sent\"";
+        /// Its role (RFC 6154), by which clients find it.
+        special_use: SpecialUse = SpecialUse::None, Reload, "\"sent\"";
+        /// `create`: it is made when the account logs in. `subscribe`: and subscribed to. `no`: clients make it; only its role is
+        /// told.
+        auto: Auto = Auto::No, Reload, "\"subscribe\"";
+    }
+}
+
+fn default_mailboxes() -> Vec<Mailbox> {
+    let of = |name: &str, special_use, auto| Mailbox { name: name.to_owned(), special_use, auto };
+    vec![
+        of("Drafts", SpecialUse::Drafts, Auto::Subscribe),
+        of("Sent", SpecialUse::Sent, Auto::Subscribe),
+        of("Junk", SpecialUse::Junk, Auto::Subscribe),
+        of("Trash", SpecialUse::Trash, Auto::Subscribe),
+        of("Archive", SpecialUse::Archive, Auto::No),
+    ]
+}
+
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+    ]
+}
+
+section! {
+    /// IMAP (port 143, with STARTTLS).
+    Imap {
+        /// Addresses and ports. An IPv6 address takes no IPv4 connections. Empty: the service is off. Sockets that systemd
+        /// hands over under the name `imap` are used instead.
+        listen: Vec<SocketAddr> = everywhere(143), Restart, "[\"127.0.0.1:143\", \"[::1]:143\"]";
+        /// The largest message that APPEND takes, told to clients as APPENDLIMIT. 0: no limit.
+        append_limit: Size = Size(128 << 20), Reload, "\"50MiB\"";
+        /// The longest command line. Clients name thousands of messages in one.
+        line_limit: Size = Size(64 << 10), Reload, "\"256KiB\"";
+        /// Literals up to this size are held in memory, larger ones of APPEND go to the disk as they arrive.
+        spool_above: Size = Size(64 << 10), Reload, "\"1MiB\"";
+        /// A session from which nothing was heard for so long is ended. RFC 9051 §5.4 asks for 30 minutes at least.
+        idle_timeout: Duration = Duration::from_secs(30 * 60), Reload, "\"1h\"";
+        /// While a client waits (IDLE), a line is sent so often, for the sake of firewalls that forget connections.
+        idle_keepalive: Duration = Duration::from_secs(2 * 60), Reload, "\"5m\"";
+        /// A connection that has not logged in is closed after this long.
+        login_timeout: Duration = Duration::from_secs(60), Reload, "\"3m\"";
+        /// Sessions of one account from one network (an IPv4 address, an IPv6 /64). A household with five clients needs a
+        /// hundred.
+        max_sessions: u32 = 200, Reload, "50";
+        /// Capabilities that are neither shown nor served, for clients with trouble.
+        hide_capabilities: Vec<String> = Vec::new(), Reload, "[\"QRESYNC\", \"COMPRESS=DEFLATE\"]";
+    }
+}
+
+section! {
+    /// IMAP over TLS from the first byte (port 993). Needs a certificate. All else is as in `[imap]`.
+    Imaps {
+        /// Addresses and ports, as in `imap.listen`. Sockets that systemd hands over under the name `imaps` are used instead.
+        listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
+    }
+}
+
+choice! {
+    /// When flags reach file names.
+    FlagWrites {
+        /// Soon.
+        "lazy" => Lazy,
+        /// Before the answer.
+        "sync" => Sync,
+    } default Lazy
+}
+
+choice! {
+    /// Are files forced to the disk?
+    Fsync {
+        /// Yes.
+        "always" => Always,
+        /// No.
+        "never" => Never,
+    } default Always
+}
+
+section! {
+    /// How the Maildir is written.
+    Store {
+        /// Flags are journaled before the client hears OK. With `lazy` the files are renamed within a second after that, with
+        /// `sync` before: for machines where other programs read flags from file names at once.
+        flag_writes: FlagWrites = FlagWrites::Lazy, Restart, "\"sync\"";
+        /// With `always`, a message that was accepted is on the disk. `never` is for tests and for machines whose mail may
+        /// be lost with the power.
+        fsync: Fsync = Fsync::Always, Restart, "\"never\"";
+        /// Threads that read and write files. 0: four for each processor, between 8 and 64.
+        io_threads: u32 = 0, Restart, "32";
+    }
+}

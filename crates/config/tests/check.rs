@@ -1,0 +1,103 @@
+//! What `culver config check` says about mistakes, as an administrator reads it.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use culver_config::{Severity, parse};
+
+fn said(text: &str) -> String {
+    parse(text)
+        .problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .map(|p| p.render("c.toml", text))
+        .collect()
+}
+
+#[test]
+fn mistakes_are_shown_at_their_place() {
+    assert_eq!(
+        said("[imap]\nidel_timeout = \"1h\"\n"),
+        "c.toml:2:1: error: there is no setting `imap.idel_timeout`\n  |\n2 | idel_timeout = \"1h\"\n  | ^^^^^^^^^^^^\n  \
+         = write `idle_timeout`\n"
+    );
+    assert_eq!(
+        said("# ä\n\nimap.idle_timeout = 1800\n"),
+        "c.toml:3:21: error: imap.idle_timeout: this length of time has no unit\n  |\n\
+         3 | imap.idle_timeout = 1800\n  |                     ^^^^\n  = write \"1800s\" if seconds are meant\n"
+    );
+    assert_eq!(
+        said("log = { style = \"jason\" }\n"),
+        "c.toml:1:17: error: log.style: `jason` is not known here\n  |\n1 | log = { style = \"jason\" }\n  \
+         |                 ^^^^^^^\n  = write \"json\"; known are \"plain\", \"dovecot\", \"json\"\n"
+    );
+}
+
+#[test]
+fn every_kind_of_mistake_has_an_answer() {
+    for (text, what, instead) in [
+        ("state_dir = 5", "this is a number, but a path is wanted", "quotes"),
+        ("state_dir = \"var\"", "not an absolute path", "from the root"),
+        ("sandbox = \"no\"", "this is a text, but true or false is wanted", "without quotes"),
+        ("imap = 5", "`imap` is a section", "[imap]"),
+        ("[mailbox]\nname = \"x\"", "`mailbox` is a list of sections", "[[mailbox]]"),
+        ("mailbox = [1]", "`mailbox[0]` is a list of sections", "[[mailbox]]"),
+        ("[[mailbox]]\n", "has no name", "name ="),
+        ("[[mailbox]]\nname = \"a\"\n[[mailbox]]\nname = \"A\"", "named twice", "take one"),
+        ("[[mailbox]]\nname = \"../x\"", "no mailbox name", "levels"),
+        ("[imap]\nlisten = [\"localhost:143\"]", "no address with a port", "0.0.0.0:143"),
+        ("[imap]\nappend_limit = \"1.5MB\"", "no size", "64MiB"),
+        ("[imap]\nappend_limit = -1", "no size", "64MiB"),
+        ("max_connections = 99999999999", "out of range", "4294967295"),
+        ("[[tls.certificate]]\ncertificate = \"/c\"", "has no `key`", "both"),
+        ("[[directory]]\nsource = \"passwd-file\"", "needs its path", "/etc/culver/users"),
+        ("[[directory]]\nsource = \"passwdfile\"", "not known here", "write \"passwd-file\""),
+        ("[mail]\nseparator = \"#\"", "cannot be the separator", "\".\" or \"/\""),
+        ("[imap\nlisten = []", "not TOML", "name = value"),
+        ("hostname = \"a\"\nhostname = \"b\"", "not TOML", "name = value"),
+        ("tls.certificate.key = 1\n", "list of sections", "[[tls.certificate]]"),
+    ] {
+        let said = said(text);
+        assert!(said.contains(what) && said.contains(instead), "{text}: {said}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_found_in_one_go() {
+    let text = "hostnme = \"a\"\n[imap]\nidle_timeout = 5\n[[mailbox]]\nnme = \"x\"\n";
+    assert_eq!(said(text).matches("error").count(), 3);
+}
+
+#[test]
+fn doubtful_settings_are_warned_of() {
+    let parsed =
+        parse("[auth]\nrequire_tls = false\n[imap]\nidle_timeout = \"5m\"\n[store]\nfsync = \"never\"\n");
+    assert!(!parsed.has_errors());
+    assert_eq!(parsed.problems.len(), 4);
+}
+
+#[test]
+fn the_example_of_a_real_server() {
+    let parsed = parse(
+        "hostname = \"mail.example.org\"\nuser = \"culver\"\n\n[log]\nstyle = \"dovecot\"\n\n[[tls.certificate]]\n\
+         certificate = \"/etc/ssl/mail.pem\"\nkey = \"/etc/ssl/mail.key\"\n\n[[directory]]\nsource = \"passwd-file\"\n\
+         path = \"/etc/culver/users\"\n\n[[directory]]\n\n[mail]\nlocation = \"~/Maildir\"\n",
+    );
+    assert_eq!(parsed.problems, []);
+    assert_eq!(parsed.settings.directory.len(), 2);
+    assert_eq!(parsed.settings.mail.location, "~/Maildir");
+    assert_eq!(parsed.settings.mailbox.len(), 5);
+}
+
+/// Cuts and single changed octets of a text that uses everything: never a panic, and the fuzz target's promises hold.
+#[test]
+fn any_cut_and_any_changed_octet() {
+    let text =
+        "hostname='h'\nmailbox=[]\nimap={listen=['[::1]:1'],idle_timeout='1h'}\n[[directory]]\nuid=0x10\n";
+    for cut in 0..text.len() {
+        culver_config::fuzz::fuzz_config(&text.as_bytes()[..cut]);
+        for octet in [0, b'\n', b'[', b']', b'=', b'"', b'.', b'{', 0xff] {
+            let mut changed = text.as_bytes().to_vec();
+            changed[cut] = octet;
+            culver_config::fuzz::fuzz_config(&changed);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The writer's side of a mailbox: what exactly one job at a time holds.
+//!
+//! Every verb locks the [`Core`], moves it into a job of the pool, works there with plain blocking code, and gives it
+//! back. So a verb whose caller goes away in the middle is finished all the same, and nothing here has to be written
+//! twice for async.
+//!
+//! [`Core::commit`] is the only way to change something: journal first, then the model, then everybody is told.
+
+use crate::filename::{self, Letters};
+use crate::keywords::{self, Keywords};
+use crate::list::List;
+use crate::model::{Change, Entry, Folder, Model, NameState, Op, Stamp};
+use crate::place::{Dirs, MailboxPlace};
+use crate::state::State;
+use culver_base::{Keyword, SystemFlags, Uid};
+use culver_snapshot::{Flags, KeywordBits, Snapshot};
+use culver_store::io::{Durability, EntryKind, Fs, Stat, Timestamp};
+use culver_store::{Failure, Refusal};
+use rustc_hash::FxHashMap;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Result within the engine.
+pub type Result<T> = culver_store::Result<T>;
+
+/// See the head of the file.
+pub struct Core {
+    /// Where it is.
+    pub place: Arc<MailboxPlace>,
+    /// What is known.
+    pub model: Model,
+    /// Checkpoint and journal.
+    pub state: State,
+    /// `dovecot-uidlist` as last seen.
+    pub list: List,
+    /// `dovecot-keywords` as last seen.
+    pub letters: Keywords,
+    /// Its stamp; `None` before it was first read.
+    pub letters_stamp: Option<Stamp>,
+    /// Something was seen that only a scan can explain.
+    pub doubt: bool,
+    /// Do events tell of every change from outside?
+    pub watched: bool,
+    /// While watched: further names of messages (a rename by link and unlink shows both for a moment).
+    pub extra_names: FxHashMap<Uid, Vec<Entry>>,
+    /// While watched: messages whose last name was moved away, and since when.
+    pub limbo: FxHashMap<Uid, std::time::Instant>,
+    /// How often directories were listed.
+    pub listings: u64,
+    /// Is the mailbox gone?
+    pub gone: bool,
+    /// New UIDs from here on if the last stop was not in order; 0 otherwise.
+    pub uid_floor: u32,
+    /// Sessions hear of snapshots here.
+    pub tell: watch::Sender<Arc<Snapshot>>,
+}
+
+/// What `stat` told, as it is kept.
+pub fn stamp(stat: &Stat) -> Stamp {
+    let now = crate::clock::now();
+    let settled = (now.seconds, now.nanoseconds) > (stat.mtime.seconds + 1, stat.mtime.nanoseconds);
+    Stamp {
+        ino: stat.ino,
+        size: if stat.kind == EntryKind::Directory { 0 } else { stat.size },
+        seconds: stat.mtime.seconds,
+        nanoseconds: stat.mtime.nanoseconds,
+        settled,
+    }
+}
+
+impl Stamp {
+    /// The same thing, unchanged as far as its times can tell?
+    pub fn matches(&self, now: &Self) -> bool {
+        (self.ino, self.size, self.seconds, self.nanoseconds)
+            == (now.ino, now.size, now.seconds, now.nanoseconds)
+    }
+}
+
+impl Core {
+    /// The account and mailbox, for logs.
+    pub fn label(&self) -> String {
+        self.place.label()
+    }
+
+    /// An error of the system in a verb.
+    pub fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
+        self.place.failure(doing, cause)
+    }
+
+    /// Has it something that an event or a look must settle?
+    pub fn needs_care(&self) -> bool {
+        self.doubt || !self.limbo.is_empty()
+    }
+
+    /// Refuses everything once the mailbox is gone.
+    pub fn check_here(&self) -> Result<()> {
+        if self.gone { Err(Refusal::MailboxGone.into()) } else { Ok(()) }
+    }
+
+    /// Opens the directories; when they are not there the mailbox is gone.
+    pub fn dirs<'fs>(&mut self, fs: &'fs Fs) -> Result<Dirs<'fs>> {
+        self.check_here()?;
+        match Dirs::open(fs, &self.place) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // A second look, since somebody may just be putting another directory in its place. A missing root
+                // is not a missing mailbox: it may be a home that is not mounted.
+                match Dirs::open(fs, &self.place) {
+                    Err(e)
+                        if e.kind() == io::ErrorKind::NotFound && fs.open_root(&self.place.root).is_ok() =>
+                    {
+                        self.leave();
+                        Err(Refusal::MailboxGone.into())
+                    }
+                    other => other.map_err(|e| self.failure("opening the mailbox", e)),
+                }
+            }
+            other => other.map_err(|e| self.failure("opening the mailbox", e)),
+        }
+    }
+
+    /// The mailbox is gone: the last snapshot says so.
+    pub fn leave(&mut self) {
+        if !std::mem::replace(&mut self.gone, true) {
+            self.model.snapshot = Arc::new(self.model.snapshot.edit().gone());
+            self.tell.send_replace(self.model.snapshot.clone());
+        }
+    }
+
+    /// Makes a change: journal, model, news.
+    pub fn commit(&mut self, ops: Vec<Op>) {
+        if ops.is_empty() || self.gone {
+            return;
+        }
+        let arrivals = ops.iter().filter(|op| matches!(op, Op::Arrive(..))).count();
+        let mut all = self.state.preface(&self.model, u32::try_from(arrivals).unwrap_or(u32::MAX));
+        all.extend(ops);
+        let change = Change::from(all);
+        let place = &self.place;
+        if !self.state.is_broken() {
+            self.state.append(self.model.snapshot.highest_mod_seq, &change, &place.label());
+        }
+        if self.model.apply(&change) {
+            self.tell.send_replace(self.model.snapshot.clone());
+        }
+    }
+
+    // ---- keywords and names ------------------------------------------------------------------------------------
+
+    /// Reads `dovecot-keywords` if it changed.
+    pub fn read_letters(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
+        let now = match dirs.control.stat(keywords::NAME) {
+            Ok(stat) => stamp(&stat),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Stamp::default(),
+            Err(e) => return Err(e),
+        };
+        if self.letters_stamp.is_some_and(|s| s.matches(&now)) {
+            return Ok(());
+        }
+        let (table, seen) = match keywords::load(&dirs.control)? {
+            Some((table, stat)) => (table, stamp(&stat)),
+            None => (Keywords::default(), Stamp::default()),
+        };
+        self.letters = table;
+        self.letters_stamp = Some(seen);
+        Ok(())
+    }
+
+    /// Flags that a name tells. Keywords that are new are put to `added`, whose steps the caller commits first.
+    pub fn flags_of(&self, name: &[u8], added: &mut Vec<Keyword>) -> Flags {
+        let (system, letters) = filename::flags(name);
+        let mut bits = 0;
+        if letters != Letters::NONE {
+            for keyword in self.letters.names(letters) {
+                bits |= self.model.keyword_bit(&keyword, added).map_or(0, |b| b.0);
+            }
+        }
+        Flags { system, keywords: KeywordBits(bits) }
+    }
+
+    /// The letters that a message's name should have. Those whose keyword we have no bit for stay.
+    fn letters_for(&self, old: &[u8], flags: Flags) -> Letters {
+        let (_, had) = filename::flags(old);
+        let mut letters = Letters::NONE;
+        for n in had.numbers() {
+            let known = self.letters.name(n).and_then(|k| self.model.snapshot.keywords.find(&k));
+            if known.is_none() {
+                letters = letters.with(n);
+            }
+        }
+        for keyword in self.model.snapshot.keywords.of(flags.keywords) {
+            if let Some(n) = self.letters.find(keyword).or_else(|| unknown_letter(&self.letters, keyword)) {
+                letters = letters.with(n);
+            }
+        }
+        letters
+    }
+
+    /// The name in `cur` that a message with these flags should have.
+    pub fn name_for(&self, old: &[u8], flags: Flags) -> Vec<u8> {
+        filename::with_flags(old, flags.system, self.letters_for(old, flags))
+    }
+
+    /// What a file is to be renamed to for its message to show these flags; `None` when its name does.
+    pub fn rename_for(&self, entry: &Entry, flags: Flags) -> Option<Entry> {
+        let letters = self.letters_for(&entry.name, flags);
+        let shown = match entry.folder {
+            // Names in `new` have no flags, whatever somebody may have written there.
+            Folder::New => (SystemFlags::NONE, Letters::NONE),
+            Folder::Cur => filename::flags(&entry.name),
+        };
+        if shown == (flags.system, letters) {
+            return None;
+        }
+        let name = filename::with_flags(&entry.name, flags.system, letters);
+        Some(Entry { name: name.into(), folder: Folder::Cur })
+    }
+
+    /// Letters for keywords that have none yet, written to `dovecot-keywords`. The caller holds the lock. A failure
+    /// to write is not one of the verb: the keywords then live in the index.
+    pub fn add_letters(&mut self, dirs: &Dirs<'_>, keywords: &[Keyword]) {
+        if self.read_letters(dirs).is_err() {
+            return;
+        }
+        let mut table = self.letters.clone();
+        let mut grown = false;
+        for k in keywords {
+            if table.find(k).is_none() && unknown_letter(&table, k).is_none() {
+                grown |= table.find_or_add(k).is_some();
+            }
+        }
+        if !grown {
+            return;
+        }
+        let previous = self.letters_stamp.filter(|s| s.ino != 0);
+        let previous = previous.map(|s| Timestamp { seconds: s.seconds, nanoseconds: s.nanoseconds });
+        match keywords::store(&dirs.control, &table, previous, Durability::Later) {
+            Ok(stat) => {
+                self.letters = table;
+                self.letters_stamp = Some(stamp(&stat));
+            }
+            Err(error) => {
+                tracing::warn!(place = %self.label(), %error, "dovecot-keywords cannot be written; new keywords are kept in the index only");
+            }
+        }
+    }
+
+    /// Three-way merge: `old` is the name that we knew, `new` the one that another program gave it. What it changed
+    /// counts; what it left alone stays as our record has it, renamed already or not.
+    pub fn merged(&self, old: &[u8], new: &[u8], ours: Flags, added: &mut Vec<Keyword>) -> Flags {
+        let before = self.flags_of(old, added);
+        let after = self.flags_of(new, added);
+        let changed = before.system.bits() ^ after.system.bits();
+        let system = (ours.system.bits() & !changed) | (after.system.bits() & changed);
+        let changed = before.keywords.0 ^ after.keywords.0;
+        let keywords = (ours.keywords.0 & !changed) | (after.keywords.0 & changed);
+        Flags { system: SystemFlags::from_bits(system), keywords: KeywordBits(keywords) }
+    }
+
+    /// The steps for a message that another program renamed.
+    pub fn moved(&self, uid: Uid, entry: Entry, added: &mut Vec<Keyword>, ops: &mut Vec<Op>) {
+        let names = self.model.names.read();
+        let (Some(known), Some(record)) = (names.get(uid), self.model.snapshot.by_uid(uid)) else { return };
+        let flags = self.merged(&known.name, &entry.name, record.flags, added);
+        if flags != record.flags {
+            ops.push(Op::Flags(uid, flags));
+        }
+        let state = match self.rename_for(&entry, flags) {
+            Some(_) => NameState::Behind,
+            None => NameState::Current,
+        };
+        ops.push(Op::Placed(uid, entry, state));
+    }
+}
+
+/// `unknown-7` stands for the letter 7 that has no line: the way back from what [`Keywords::name`] makes up.
+fn unknown_letter(table: &Keywords, keyword: &Keyword) -> Option<u8> {
+    let text = keyword.as_str().trim_end_matches('?');
+    let n: u8 = text.strip_prefix("unknown-")?.parse().ok()?;
+    (n < 26 && table.name(n).as_ref() == Some(keyword)).then_some(n)
+}
+
+/// Steps for new keywords, which come before those that use them.
+pub fn keyword_ops(added: Vec<Keyword>) -> impl Iterator<Item = Op> {
+    added.into_iter().map(Op::Keyword)
+}

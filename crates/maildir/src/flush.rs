@@ -1,0 +1,184 @@
+//! What may lag behind an answer: file names that follow flags, messages that leave `new`, records that the uidlist
+//! lacks.
+//!
+//! A crash in between loses nothing: the journal remembers flags, and after a restart the same renames are due. If
+//! another program renames a file meanwhile, ours fails with "no such file", a scan finds the new name and
+//! merges both changes (`Core::merged`): what it changed counts, what we changed stays due.
+//!
+//! Errors of the disk (full, over quota, no rights) leave the rest due; it is tried again later.
+
+use crate::core::{Core, Result};
+use crate::dotlock::{Contention, Dotlock};
+use crate::filename;
+use crate::model::{Entry, Folder, NameState, Op};
+use crate::place::{Dirs, uidlist_lock};
+use culver_base::{Keyword, Uid};
+use culver_store::io::{Dir, Fs};
+use std::io;
+
+/// Renames in one job, so that verbs can come in between.
+const BATCH: usize = 2000;
+
+/// How a round went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flushed {
+    /// Nothing is due any more.
+    All,
+    /// Go on at once.
+    More,
+    /// Try again later: the disk does not let us, or another program holds the lock.
+    Later,
+}
+
+impl Core {
+    /// Is anything due? `empties_new`: are messages to be moved from `new` to `cur`?
+    pub fn flush_is_due(&self, empties_new: EmptiesNew) -> bool {
+        !self.gone
+            && (!self.model.behind.is_empty()
+                || self.list_wants_writing()
+                || self.list_is_wasteful()
+                || (empties_new == EmptiesNew::Yes && self.has_new()))
+    }
+
+    fn has_new(&self) -> bool {
+        // Messages in `new` came last, so few are looked at.
+        let names = self.model.names.read();
+        names.iter_back().take(BATCH).any(|(_, e)| e.folder == Folder::New)
+    }
+
+    /// One round.
+    pub fn flush(
+        &mut self,
+        fs: &Fs,
+        empties_new: EmptiesNew,
+        contention: &mut Contention,
+    ) -> Result<Flushed> {
+        let dirs = self.dirs(fs)?;
+        self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
+        let letters = self.keywords_without_letter();
+        let mut outcome = Flushed::All;
+        if !letters.is_empty() || self.list_wants_writing() || self.list_is_wasteful() {
+            outcome = self.flush_under_lock(&dirs, &letters, contention)?;
+        }
+        let mut due = Vec::new();
+        {
+            let names = self.model.names.read();
+            for uid in self.model.behind.iter().take(BATCH) {
+                let (Some(entry), Some(r)) = (names.get(*uid), self.model.snapshot.by_uid(*uid)) else {
+                    continue;
+                };
+                due.push((*uid, entry.clone(), self.rename_for(entry, r.flags)));
+            }
+            if empties_new == EmptiesNew::Yes {
+                for (uid, entry) in names.iter_back().take(BATCH) {
+                    if entry.folder == Folder::New && !self.model.behind.contains(&uid) {
+                        let name = filename::with_flags(&entry.name, Default::default(), Default::default());
+                        due.push((
+                            uid,
+                            entry.clone(),
+                            Some(Entry { name: name.into(), folder: Folder::Cur }),
+                        ));
+                    }
+                }
+            }
+        }
+        let renamed = self.rename_all(&dirs, due);
+        Ok(match renamed {
+            Flushed::All if self.model.behind.is_empty() => outcome,
+            Flushed::All => Flushed::More,
+            other => other,
+        })
+    }
+
+    fn rename_all(&mut self, dirs: &Dirs<'_>, due: Vec<(Uid, Entry, Option<Entry>)>) -> Flushed {
+        let mut ops = Vec::new();
+        let mut outcome = Flushed::All;
+        for (uid, old, new) in due {
+            let Some(new) = new else {
+                ops.push(Op::Placed(uid, old, NameState::Current));
+                continue;
+            };
+            match rename(dirs.folder(old.folder), &old.name, &dirs.cur, &new.name) {
+                Ok(()) => ops.push(Op::Placed(uid, new, NameState::Current)),
+                // Another program was faster, or there are two files with that base: a scan tells.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+                    self.doubt = true;
+                    outcome = Flushed::Later;
+                }
+                Err(error) => {
+                    tracing::debug!(place = %self.label(), %error, "flags cannot be written to file names for now");
+                    outcome = Flushed::Later;
+                    break;
+                }
+            }
+        }
+        self.commit(ops);
+        outcome
+    }
+
+    fn flush_under_lock(
+        &mut self,
+        dirs: &Dirs<'_>,
+        letters: &[Keyword],
+        contention: &mut Contention,
+    ) -> Result<Flushed> {
+        let place = self.place.clone();
+        let lock = match Dotlock::try_acquire(
+            &dirs.control,
+            &uidlist_lock(),
+            &place.settings.locks,
+            contention,
+        ) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ok(Flushed::Later),
+            Err(error) => {
+                tracing::debug!(place = %self.label(), %error, "dovecot-uidlist cannot be locked for now");
+                return Ok(Flushed::Later);
+            }
+        };
+        self.read_list(dirs).map_err(|e| self.failure("reading dovecot-uidlist", e))?;
+        self.add_letters(dirs, letters);
+        if self.list_is_wasteful() {
+            self.list.rewrite = true;
+        }
+        if self.list_wants_writing() {
+            self.write_list(dirs);
+        }
+        drop(lock);
+        Ok(if self.list_wants_writing() { Flushed::Later } else { Flushed::All })
+    }
+
+    /// Keywords of messages whose names are behind that have no letter, while there are letters left.
+    fn keywords_without_letter(&self) -> Vec<Keyword> {
+        let mut bits = 0;
+        for uid in &self.model.behind {
+            bits |= self.model.snapshot.by_uid(*uid).map_or(0, |r| r.flags.keywords.0);
+        }
+        if bits == 0 {
+            return Vec::new();
+        }
+        let all = self.model.snapshot.keywords.of(culver_snapshot::KeywordBits(bits));
+        all.filter(|k| self.letters.find(k).is_none() && self.letters.clone().find_or_add(k).is_some())
+            .cloned()
+            .collect()
+    }
+}
+
+/// Are messages to be moved from `new` to `cur`? Only for a session that has the mailbox selected for writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EmptiesNew {
+    /// Yes.
+    Yes,
+    /// They stay where they are.
+    No,
+}
+
+/// Renames without replacing; where the file system cannot do that (NFS), as Dovecot does.
+pub fn rename(from: &Dir<'_>, old: &[u8], to: &Dir<'_>, new: &[u8]) -> io::Result<()> {
+    match from.rename_new(old, to, new) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            from.rename_to(old, to, new)
+        }
+        other => other,
+    }
+}

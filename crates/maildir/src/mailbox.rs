@@ -1,0 +1,756 @@
+//! [`MaildirMailbox`]: the verbs, from the async side.
+//!
+//! Each verb takes the writer's side ([`Core`]), works on it in one job of the pool, and is done. What may lag behind the
+//! answer is left to [`MaildirMailbox::kick`], which starts one task for the mailbox if none is under way.
+
+use crate::append::{Ready, Request};
+use crate::core::Core;
+use crate::dotlock::Contention;
+use crate::flush::{EmptiesNew, Flushed};
+use crate::model::{Names, Op};
+use crate::open::Begin;
+use crate::place::{FlagWrites, MailboxPlace};
+use crate::spool::Staged;
+use crate::state::State;
+use crate::sync::{Attempt, Force};
+use crate::transfer;
+use crate::visit::Batch;
+use crate::watch::{Applied, LIMBO, Pending, Watches};
+use async_trait::async_trait;
+use culver_base::{Uid, UidSet};
+use culver_snapshot::{Presence, Snapshot};
+use culver_store::io::Fs;
+use culver_store::{
+    Appended, Failure, Mailbox, NewMessage, Refusal, Result, Spooled, StoreFlags, Stored, Transfer,
+    Transferred, Visit, Visited,
+};
+use parking_lot::{Mutex, RwLock};
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
+
+/// How long new messages of another program may wait for its lock before what is known is served.
+const ADOPTION_WAIT: Duration = Duration::from_millis(500);
+/// Pause before what the disk did not let us do is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+/// Pause between looks at a mailbox that cannot be watched.
+const POLL: Duration = Duration::from_secs(10);
+
+/// A mailbox on Maildir. See the head of the file.
+pub struct MaildirMailbox {
+    me: Weak<Self>,
+    core: Arc<tokio::sync::Mutex<Core>>,
+    names: Arc<RwLock<Names>>,
+    place: Mutex<Arc<MailboxPlace>>,
+    tell: watch::Sender<Arc<Snapshot>>,
+    first_recent: AtomicU32,
+    /// A session has it selected for writing.
+    selected: AtomicBool,
+    /// A background task is under way.
+    flushing: AtomicBool,
+    appends: Mutex<Vec<(Request, oneshot::Sender<Result<Appended>>)>>,
+    /// Events that wait to be applied.
+    pending: Mutex<Pending>,
+    /// A task that applies them is about to run.
+    applying: AtomicBool,
+    /// A task that watches is under way.
+    watching: AtomicBool,
+    /// Watches are there, and a look was had since.
+    listening: AtomicBool,
+    /// Its watches, once they are there.
+    watches: Mutex<Option<Watches>>,
+}
+
+impl MaildirMailbox {
+    /// Opens a mailbox that exists, and looks at what is there.
+    pub async fn open(place: MailboxPlace) -> Result<Arc<Self>> {
+        let place = Arc::new(place);
+        let (folder, label) = (place.state.clone(), place.label());
+        let (state, loaded) = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
+        let mut begin = Begin { state, loaded };
+        let mut contention = Contention::default();
+        let mut attempts = Attempts::new(place.settings.lock_wait);
+        let core = loop {
+            let at = place.clone();
+            let mut contended = contention.clone();
+            let job = move |fs: &Fs| (begin.run(fs, &at, &mut contended), contended);
+            let (begun, contended) = place.io.run(place.owner, job).await?;
+            contention = contended;
+            match begun? {
+                Ok(core) => break core,
+                Err(again) => begin = again,
+            }
+            attempts.pause(&place, &contention).await?;
+        };
+        let this = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            names: core.model.names.clone(),
+            tell: core.tell.clone(),
+            first_recent: AtomicU32::new(core.model.first_recent),
+            place: Mutex::new(place),
+            core: Arc::new(tokio::sync::Mutex::new(core)),
+            selected: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
+            appends: Mutex::default(),
+            pending: Mutex::default(),
+            applying: AtomicBool::new(false),
+            watching: AtomicBool::new(false),
+            listening: AtomicBool::new(false),
+            watches: Mutex::new(None),
+        });
+        this.look(Force::No).await?;
+        this.checkpoint().await?;
+        this.kick().await;
+        Ok(this)
+    }
+
+    /// It was deleted by ourselves: sessions are told, verbs are refused from now on.
+    pub async fn mark_gone(&self) {
+        self.core.lock().await.leave();
+    }
+
+    /// Keeps the writer's side while the account deletes or renames directories: no verb finds them missing meanwhile.
+    pub async fn hold(&self) -> Held<'_> {
+        Held { mailbox: self, core: self.core.clone().lock_owned().await }
+    }
+
+    /// Writes what is due, and closes the journal in order. The mailbox stays usable; the next change opens it again.
+    pub async fn close(&self) {
+        for _ in 0..100 {
+            match self.flush_once().await {
+                Ok(Flushed::More) => (),
+                _ => break,
+            }
+        }
+        self.note_quiet().await;
+        drop(self.checkpoint().await);
+        let recent = self.first_recent.load(Ordering::Relaxed);
+        let shut = move |core: &mut Core, _: &Fs| {
+            if recent > core.model.first_recent {
+                core.commit(vec![Op::Recent(recent)]);
+            }
+            core.shut();
+        };
+        drop(self.job(shut).await);
+    }
+
+    /// Where it is now.
+    pub fn place(&self) -> Arc<MailboxPlace> {
+        self.place.lock().clone()
+    }
+
+    /// Is it gone?
+    pub fn is_gone(&self) -> bool {
+        self.tell.borrow().presence == Presence::Gone
+    }
+
+    /// Runs `work` on the writer's side, in a job.
+    async fn job<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Core, &Fs) -> T + Send + 'static,
+    {
+        let core = self.core.clone().lock_owned().await;
+        Self::job_on(core, work).await
+    }
+
+    async fn job_on<T, F>(mut core: OwnedMutexGuard<Core>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Core, &Fs) -> T + Send + 'static,
+    {
+        let place = core.place.clone();
+        let done = place.io.run(place.owner, move |fs| work(&mut core, fs)).await;
+        done.map_err(|e| place.failure("running a job", e.into()))
+    }
+
+    /// Attempts something that needs the uidlist's lock until it is done or `wait` is over. The writer's side is free
+    /// between attempts.
+    async fn attempt<T, F>(&self, wait: Duration, mut work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Core, &Fs, &mut Contention) -> Result<Attempt<T>> + Send + 'static,
+    {
+        let mut contention = Contention::default();
+        let mut attempts = Attempts::new(wait);
+        loop {
+            let job = move |core: &mut Core, fs: &Fs| {
+                let done = work(core, fs, &mut contention);
+                (done, work, contention)
+            };
+            let done;
+            (done, work, contention) = self.job(job).await?;
+            if let Attempt::Done(value) = done? {
+                return Ok(value);
+            }
+            attempts.pause(&self.place(), &contention).await?;
+        }
+    }
+
+    /// Looks at the disk, gives UIDs to what is new.
+    async fn look(&self, force: Force) -> Result<()> {
+        let looked = move |core: &mut Core, fs: &Fs| {
+            let unknown = core.look(fs, force)?;
+            if unknown.is_empty() {
+                core.settle_floor();
+            }
+            Ok::<_, Failure>(unknown)
+        };
+        let unknown = self.job(looked).await??;
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+            // They come with the next look.
+            Err(Failure::Refused(Refusal::InUse(_))) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A job of the service: the state folder is its own.
+    async fn checkpoint(&self) -> Result<()> {
+        let mut core = self.core.clone().lock_owned().await;
+        if core.gone || !(core.state.is_broken() || core.state.wants_checkpoint()) {
+            return Ok(());
+        }
+        let io = core.place.io.clone();
+        io.run(None, move |fs| core.checkpoint_if_due(fs)).await?;
+        Ok(())
+    }
+
+    fn empties_new(&self) -> EmptiesNew {
+        if self.selected.load(Ordering::Relaxed) && self.tell.receiver_count() > 0 {
+            EmptiesNew::Yes
+        } else {
+            EmptiesNew::No
+        }
+    }
+
+    async fn flush_once(&self) -> Result<Flushed> {
+        let empties = self.empties_new();
+        let recent = self.first_recent.load(Ordering::Relaxed);
+        let flushed = self
+            .job(move |core, fs| {
+                if recent > core.model.first_recent && !core.model.closed {
+                    core.commit(vec![Op::Recent(recent)]);
+                }
+                if !core.flush_is_due(empties) {
+                    return Ok(Flushed::All);
+                }
+                core.flush(fs, empties, &mut Contention::default())
+            })
+            .await??;
+        if self.core.lock().await.doubt {
+            self.look(Force::No).await?;
+        }
+        Ok(flushed)
+    }
+
+    /// Sees to it that what is due is done soon.
+    async fn kick(&self) {
+        let empties = self.empties_new();
+        let due = {
+            let core = self.core.lock().await;
+            core.flush_is_due(empties) || core.doubt || core.state.wants_checkpoint()
+        };
+        if !due || self.flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else { return };
+        let delay = self.place().settings.flag_delay;
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            me.flushing.store(false, Ordering::Release);
+            me.work_off().await;
+        });
+    }
+
+    async fn work_off(self: Arc<Self>) {
+        loop {
+            match self.flush_once().await {
+                Ok(Flushed::More) => (),
+                Ok(Flushed::All) => break,
+                Ok(Flushed::Later) => {
+                    // One waiting task for each mailbox is enough.
+                    if self.flushing.swap(true, Ordering::AcqRel) {
+                        return;
+                    }
+                    let me = Arc::downgrade(&self);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(RETRY).await;
+                        if let Some(me) = me.upgrade() {
+                            me.flushing.store(false, Ordering::Release);
+                            me.kick_later();
+                        }
+                    });
+                    return;
+                }
+                Err(Failure::Refused(Refusal::MailboxGone)) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "work that was put off could not be done");
+                    return;
+                }
+            }
+        }
+        drop(self.checkpoint().await);
+    }
+
+    fn kick_later(self: Arc<Self>) {
+        tokio::spawn(async move { self.kick().await });
+    }
+
+    /// Brings the bytes of new messages to `tmp`.
+    async fn stage(&self, messages: Vec<NewMessage>) -> Result<Request> {
+        let place = self.place();
+        let mut ready = Vec::with_capacity(messages.len());
+        for message in messages {
+            let staged = match message.body {
+                Spooled::Memory(octets) => {
+                    let at = place.clone();
+                    let staged = place.io.run(place.owner, move |fs| Staged::write(fs, &at, &octets)).await?;
+                    staged.map_err(|e| place.failure("writing a message to tmp", e))?
+                }
+                Spooled::Engine { file, .. } => match file.downcast::<Staged>() {
+                    Ok(staged) => *staged,
+                    Err(_) => {
+                        return Err(Refusal::Cannot(
+                            "The message was spooled for another kind of storage".into(),
+                        )
+                        .into());
+                    }
+                },
+            };
+            ready.push(Ready { staged, flags: message.flags, date: message.internal_date });
+        }
+        Ok(ready)
+    }
+}
+
+/// A mailbox of which only the account can change anything now. Dropping it lets the verbs go on.
+pub struct Held<'a> {
+    mailbox: &'a MaildirMailbox,
+    core: OwnedMutexGuard<Core>,
+}
+
+impl Held<'_> {
+    /// The mailbox is deleted: sessions are told, verbs are refused from now on.
+    pub fn mark_gone(mut self) {
+        self.core.leave();
+    }
+
+    /// Its directories have other names now.
+    pub fn renamed(mut self, place: MailboxPlace) {
+        let place = Arc::new(place);
+        self.core.state.moved_to(place.state.clone());
+        self.core.place = place.clone();
+        *self.mailbox.place.lock() = place;
+    }
+}
+
+// ---- changes from outside ---------------------------------------------------------------------------------------
+
+impl MaildirMailbox {
+    /// Are changes of other programs heard of by events?
+    pub fn is_watched(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// How often directories were listed since it was opened: what events are to spare.
+    pub async fn listings(&self) -> u64 {
+        self.core.lock().await.listings
+    }
+
+    /// For the watcher: where its events go.
+    pub fn pending(&self) -> &Mutex<Pending> {
+        &self.pending
+    }
+
+    /// For the watcher: there is something to apply.
+    pub fn apply_soon(self: Arc<Self>) {
+        if !self.applying.swap(true, Ordering::AcqRel) {
+            tokio::spawn(async move {
+                self.applying.store(false, Ordering::Release);
+                if let Err(error) = self.apply_events().await
+                    && !matches!(error, Failure::Refused(Refusal::MailboxGone))
+                {
+                    tracing::warn!(%error, "changes of other programs could not be looked at");
+                }
+            });
+        }
+    }
+
+    async fn apply_events(&self) -> Result<()> {
+        loop {
+            let me = self.me.clone();
+            let apply = move |core: &mut Core, fs: &Fs| {
+                let Some(me) = me.upgrade() else { return Ok(Applied::default()) };
+                let pending = std::mem::take(&mut *me.pending.lock());
+                core.doubt |= pending.doubt;
+                if core.doubt {
+                    return Ok::<_, Failure>(Applied { unknown: core.look(fs, Force::No)?, limbo: false });
+                }
+                core.apply_events(fs, pending.events)
+            };
+            let doubtful = self.pending.lock().doubt;
+            let applied = self.job(apply).await??;
+            if doubtful {
+                // A directory may be another one now.
+                self.rewatch().await;
+            }
+            if !applied.unknown.is_empty() {
+                let unknown = applied.unknown;
+                match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+                    // No event will come for them again.
+                    Err(Failure::Refused(Refusal::InUse(_))) => self.core.lock().await.doubt = true,
+                    other => other?,
+                }
+            }
+            if !applied.limbo {
+                break;
+            }
+            tokio::time::sleep(LIMBO).await;
+        }
+        self.kick().await;
+        Ok(())
+    }
+
+    /// Starts the task that watches for as long as somebody listens.
+    fn watch_outside(&self) {
+        if tokio::runtime::Handle::try_current().is_err() || self.watching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let me = self.me.clone();
+        tokio::spawn(async move {
+            loop {
+                let Some(this) = me.upgrade() else { return };
+                let installed = this.install_watches().await;
+                if this.is_gone() {
+                    this.remove_watches().await;
+                    return;
+                }
+                let tell = this.tell.clone();
+                drop(this);
+                if installed {
+                    tell.closed().await;
+                } else {
+                    // Without events we have to look from time to time.
+                    tokio::select! { () = tell.closed() => (), () = tokio::time::sleep(POLL) => () }
+                }
+                let Some(this) = me.upgrade() else { return };
+                if this.tell.receiver_count() > 0 {
+                    continue;
+                }
+                this.watching.store(false, Ordering::Release);
+                this.selected.store(false, Ordering::Relaxed);
+                // Somebody may have come in between; then the watches stay, or another task takes them over.
+                if this.tell.receiver_count() == 0 {
+                    this.remove_watches().await;
+                }
+                if this.tell.receiver_count() == 0 || this.watching.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Adds the watches if they are not there, and looks once. `false`: it cannot be done.
+    async fn install_watches(&self) -> bool {
+        if self.watches.lock().is_none() {
+            let me = self.me.clone();
+            let Ok(preparation) = self.place().watcher.prepare() else { return false };
+            let added = self
+                .job(move |core, fs| {
+                    let dirs = core.dirs(fs)?;
+                    let added = preparation.add(&dirs, &me);
+                    core.watched = added.is_ok();
+                    added.map_err(|e| {
+                        core.failure("watching the mailbox (fs.inotify.max_user_watches may be too low)", e)
+                    })
+                })
+                .await;
+            match added.and_then(|a| a) {
+                Ok(watches) => *self.watches.lock() = Some(watches),
+                Err(error) => {
+                    tracing::warn!(%error, "changes of other programs are looked for every {} s", POLL.as_secs())
+                }
+            }
+        }
+        drop(self.look(Force::No).await);
+        self.kick().await;
+        let installed = self.watches.lock().is_some();
+        self.listening.store(installed, Ordering::Release);
+        installed
+    }
+
+    async fn rewatch(&self) {
+        let Some(old) = *self.watches.lock() else { return };
+        let Ok(preparation) = self.place().watcher.prepare() else { return };
+        let me = self.me.clone();
+        let added = self.job(move |core, fs| preparation.add(&core.dirs(fs).ok()?, &me).ok()).await;
+        if let Ok(Some(new)) = added
+            && new != old
+        {
+            *self.watches.lock() = Some(new);
+            self.place().watcher.forget(old.without(new), &self.me);
+            drop(self.look(Force::Scan).await);
+        }
+    }
+
+    async fn remove_watches(&self) {
+        self.note_quiet().await;
+        self.listening.store(false, Ordering::Release);
+        self.core.lock().await.watched = false;
+        if let Some(watches) = self.watches.lock().take() {
+            self.place().watcher.forget(watches, &self.me);
+        }
+    }
+
+    async fn note_quiet(&self) {
+        let Ok(Some((new, cur))) = self.job(|core, fs| core.quiet_stamps(fs)).await else { return };
+        self.pump();
+        if self.pending.lock().is_empty() {
+            self.core.lock().await.note_quiet(new, cur);
+        }
+    }
+
+    /// Reads events. Those of other mailboxes are applied by tasks, ours wait in `pending`.
+    fn pump(&self) {
+        for mailbox in self.place().watcher.pump() {
+            if !mailbox.me.ptr_eq(&self.me) {
+                mailbox.apply_soon();
+            }
+        }
+    }
+}
+
+impl Drop for MaildirMailbox {
+    fn drop(&mut self) {
+        if let Some(watches) = self.watches.get_mut().take() {
+            self.place.get_mut().watcher.forget(watches, &self.me);
+        }
+    }
+}
+
+/// Attempts with growing pauses until time is over.
+struct Attempts {
+    end: Instant,
+    count: u32,
+}
+
+impl Attempts {
+    fn new(wait: Duration) -> Self {
+        Self { end: Instant::now() + wait, count: 0 }
+    }
+    async fn pause(&mut self, place: &MailboxPlace, contention: &Contention) -> Result<()> {
+        let now = Instant::now();
+        if now >= self.end {
+            let text = "Another program holds the lock of the mailbox; try again later";
+            return Err(Refusal::InUse(text.into()).into());
+        }
+        let pause = contention.pause(&place.settings.locks, self.count).max(Duration::from_millis(1));
+        self.count += 1;
+        tokio::time::sleep(pause.min(self.end - now)).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Mailbox for MaildirMailbox {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.tell.borrow().clone()
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        let receiver = self.tell.subscribe();
+        self.watch_outside();
+        receiver
+    }
+
+    async fn refresh(&self) -> Result<()> {
+        if self.is_watched() {
+            self.pump();
+            if !self.pending.lock().is_empty() || self.core.lock().await.needs_care() {
+                self.apply_events().await?;
+            }
+        } else {
+            self.look(Force::No).await?;
+        }
+        self.kick().await;
+        Ok(())
+    }
+
+    fn claim_recent(&self) -> Uid {
+        self.selected.store(true, Ordering::Relaxed);
+        let next = self.tell.borrow().uid_next.get();
+        let first = self.first_recent.fetch_max(next, Ordering::Relaxed);
+        if let Some(me) = self.me.upgrade()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            me.kick_later();
+        }
+        Uid::new(first).unwrap_or(Uid::MIN)
+    }
+
+    fn first_recent(&self) -> Uid {
+        Uid::new(self.first_recent.load(Ordering::Relaxed)).unwrap_or(Uid::MIN)
+    }
+
+    async fn append(&self, messages: Vec<NewMessage>) -> Result<Appended> {
+        if messages.is_empty() {
+            return Ok(Appended { uid_validity: self.snapshot().uid_validity, uids: Vec::new() });
+        }
+        let request = self.stage(messages).await?;
+        let (tell, mut told) = oneshot::channel();
+        self.appends.lock().push((request, tell));
+        // Whoever gets the writer's side takes along everything that waits.
+        let mut contention = Contention::default();
+        let mut attempts = Attempts::new(self.place().settings.lock_wait);
+        loop {
+            let core = self.core.clone().lock_owned().await;
+            if let Ok(answer) = told.try_recv() {
+                return answer;
+            }
+            let (mut requests, mut tells) = (Vec::new(), Vec::new());
+            for (request, tell) in std::mem::take(&mut *self.appends.lock()) {
+                requests.push(request);
+                tells.push(tell);
+            }
+            let job = move |core: &mut Core, fs: &Fs| {
+                let done = core.append(fs, &mut requests, &mut contention);
+                match done {
+                    Ok(Attempt::Done(answers)) => {
+                        for (tell, answer) in tells.drain(..).zip(answers) {
+                            drop(tell.send(answer));
+                        }
+                    }
+                    Ok(Attempt::Busy) => (),
+                    Err(failure) => {
+                        requests.clear();
+                        for tell in tells.drain(..) {
+                            drop(tell.send(Err(failure.clone())));
+                        }
+                    }
+                }
+                (requests, tells, contention)
+            };
+            let (requests, tells, contended) = Self::job_on(core, job).await?;
+            contention = contended;
+            if tells.is_empty() {
+                let lost = || Failure::from(Refusal::InUse("The server is stopping".into()));
+                let answer = told.await.unwrap_or_else(|_| Err(lost()));
+                self.kick().await;
+                return answer;
+            }
+            // Another program holds the lock: back into the queue.
+            self.appends.lock().extend(requests.into_iter().zip(tells));
+            if let Err(refused) = attempts.pause(&self.place(), &contention).await {
+                // Ours is taken out; others have their own patience.
+                drop(told);
+                self.appends.lock().retain(|(_, tell)| !tell.is_closed());
+                return Err(refused);
+            }
+        }
+    }
+
+    async fn set_flags(&self, uids: &UidSet, change: StoreFlags) -> Result<Stored> {
+        let uids = uids.clone();
+        let sync = self.place().settings.flag_writes == FlagWrites::Sync;
+        let stored = self
+            .job(move |core, fs| {
+                let stored = core.set_flags(&uids, &change)?;
+                if sync {
+                    while core.flush(fs, EmptiesNew::No, &mut Contention::default())? == Flushed::More {}
+                }
+                Ok::<_, Failure>(stored)
+            })
+            .await??;
+        self.kick().await;
+        Ok(stored)
+    }
+
+    async fn expunge(&self, uids: &UidSet) -> Result<UidSet> {
+        let uids = uids.clone();
+        let gone = self.job(move |core, fs| core.expunge(fs, &uids)).await??;
+        self.kick().await;
+        Ok(gone)
+    }
+
+    async fn transfer(&self, uids: &UidSet, target: &Arc<dyn Mailbox>, how: Transfer) -> Result<Transferred> {
+        let Some(to) = target.as_any().downcast_ref::<Self>() else {
+            return Err(
+                Refusal::Cannot("The target mailbox is kept in another kind of storage".into()).into()
+            );
+        };
+        let mut contention = Contention::default();
+        let mut attempts = Attempts::new(self.place().settings.lock_wait);
+        let same = Arc::ptr_eq(&self.core, &to.core);
+        loop {
+            // Always in the same order, so that two transfers never wait for each other.
+            let (a, b) = (self.core.clone(), to.core.clone());
+            let (mut source, mut target) = if same {
+                (None, b.lock_owned().await)
+            } else if self.snapshot().mailbox_id <= to.snapshot().mailbox_id {
+                let source = a.lock_owned().await;
+                (Some(source), b.lock_owned().await)
+            } else {
+                let target = b.lock_owned().await;
+                (Some(a.lock_owned().await), target)
+            };
+            let place = target.place.clone();
+            let uids = uids.clone();
+            let job = move |fs: &Fs| {
+                let done =
+                    transfer::transfer(fs, source.as_deref_mut(), &mut target, &uids, how, &mut contention);
+                (done, contention)
+            };
+            let (done, contended) = place.io.run(place.owner, job).await?;
+            contention = contended;
+            if let Attempt::Done(transferred) = done? {
+                self.kick().await;
+                if !same {
+                    to.kick().await;
+                }
+                return Ok(transferred);
+            }
+            attempts.pause(&place, &contention).await?;
+        }
+    }
+
+    async fn visit(&self, uids: Vec<Uid>, mut visit: Visit) -> Visited {
+        let batch = Batch { place: self.place(), names: self.names.clone(), snapshot: self.snapshot() };
+        let (io, owner) = (batch.place.io.clone(), batch.place.owner);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counter = begun.clone();
+        let counted: Visit = Box::new(move |message| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            visit(message)
+        });
+        let outcome = io.run(owner, move |fs| {
+            let mut counted = counted;
+            batch.run(fs, &uids, &mut counted)
+        });
+        match outcome.await {
+            Ok(outcome) => {
+                if !outcome.sizes.is_empty() || outcome.doubt {
+                    let mut core = self.core.lock().await;
+                    core.doubt |= outcome.doubt;
+                    core.commit(outcome.sizes.into_iter().map(|(u, s)| Op::Size(u, s)).collect());
+                    drop(core);
+                    self.kick().await;
+                }
+                Visited { count: outcome.count }
+            }
+            // The visitor panicked: its message counts as visited, so that no caller comes back to it for ever.
+            Err(error) => {
+                tracing::error!(place = %self.place().label(), %error, "a visit ended early");
+                Visited { count: begun.load(Ordering::Relaxed).max(1) }
+            }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,211 @@
+//! Opening a mailbox: what of our own state is to be believed.
+//!
+//! `dovecot-uidlist` says which mailbox this is (GUID, UIDVALIDITY); state of another one is thrown away. Without a
+//! uidlist our state is all there is and counts, unless the Maildir is bare as well: then what we know belongs to
+//! something that is gone or not mounted, and a new mailbox with a new UIDVALIDITY begins.
+//!
+//! HIGHESTMODSEQ never goes back: state that may lack changes is declared outdated as a whole (`state::rebase`), and
+//! a mailbox without any begins at a number above all that can have been given.
+
+use crate::core::Core;
+use crate::dotlock::{Contention, Dotlock};
+use crate::keywords::Keywords;
+use crate::list::{self, List};
+use crate::model::{Model, Op, Stamp};
+use crate::place::{Dirs, MailboxPlace, uidlist_lock};
+use crate::state::{State, Trust, after_crash, base_mod_seq, rebase};
+use crate::uidvalidity;
+use culver_base::{ModSeq, Uid, UidValidity};
+use culver_snapshot::MailboxId;
+use culver_store::Refusal;
+use culver_store::io::{EntryKind, Fs};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// `tmp` is looked at when nobody read it for so long.
+const TMP_INTERVAL_SECONDS: i64 = 7 * 86_400;
+/// Older files in `tmp` belong to nobody.
+const TMP_AGE_SECONDS: i64 = 36 * 3600;
+
+/// What was loaded, kept between attempts.
+pub struct Begin {
+    /// The files.
+    pub state: State,
+    /// What was in them.
+    pub loaded: Option<(Model, Trust)>,
+}
+
+impl Begin {
+    /// Makes the writer's side from what was loaded and what is there.
+    pub fn run(
+        mut self,
+        fs: &Fs,
+        place: &Arc<MailboxPlace>,
+        contention: &mut Contention,
+    ) -> crate::core::Result<Result<Core, Self>> {
+        let dirs = match Dirs::open(fs, place) {
+            Ok(dirs) => dirs,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && fs.open_root(&place.root).is_ok() => {
+                return Err(Refusal::NonExistent.into());
+            }
+            Err(e) => return Err(place.failure("opening the mailbox", e)),
+        };
+        clean_tmp(&dirs);
+        let identity = list::identity(&dirs).map_err(|e| place.failure("reading dovecot-uidlist", e))?;
+        let fits = |m: &Model| match &identity {
+            Some((i, _)) => {
+                m.snapshot.uid_validity == i.validity && i.id.is_none_or(|id| id == m.snapshot.mailbox_id)
+            }
+            None => m.snapshot.is_empty() || !is_bare(&dirs),
+        };
+        let loaded = self.loaded.take_if(|(m, _)| fits(m));
+        if loaded.is_none() && self.loaded.is_some() {
+            tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
+        }
+        let mut floor = 0;
+        let mut raise = None;
+        let model = match loaded {
+            Some((model, Trust::Whole)) => model,
+            Some((model, Trust::Crashed)) => {
+                floor = after_crash(&model).get();
+                raise = Some(model.reserved.1);
+                model
+            }
+            Some((model, Trust::Doubtful)) => {
+                floor = after_crash(&model).get();
+                rebase(&model)
+            }
+            None => {
+                let validity = match &identity {
+                    Some((i, _)) => i.validity,
+                    // Two processes must not make up two of them.
+                    None => match Dotlock::try_acquire(
+                        &dirs.control,
+                        &uidlist_lock(),
+                        &place.settings.locks,
+                        contention,
+                    ) {
+                        Ok(None) => {
+                            self.loaded = None;
+                            return Ok(Err(self));
+                        }
+                        Ok(Some(lock)) => {
+                            // Another program may just have made one.
+                            let now = list::identity(&dirs)
+                                .map_err(|e| place.failure("reading dovecot-uidlist", e))?;
+                            if now.is_some() {
+                                drop(lock);
+                                return Ok(Err(self));
+                            }
+                            new_validity(fs, place)
+                        }
+                        Err(_) => new_validity(fs, place),
+                    },
+                };
+                let id = identity.as_ref().and_then(|(i, _)| i.id).unwrap_or_else(new_id);
+                Model::empty(id, validity, Uid::MIN, base_mod_seq(ModSeq::ZERO))
+            }
+        };
+        let stamp = model.stamps.uidlist;
+        let list = if stamp.ino != 0 && model.uidlist_behind == 0 {
+            List::trusting(stamp, model.snapshot.uid_next)
+        } else {
+            List::default()
+        };
+        let (tell, _) = watch::channel(model.snapshot.clone());
+        let mut core = Core {
+            place: place.clone(),
+            doubt: model.stamps.cur == Stamp::default(),
+            model,
+            state: self.state,
+            list,
+            letters: Keywords::default(),
+            letters_stamp: None,
+            watched: false,
+            extra_names: Default::default(),
+            limbo: Default::default(),
+            listings: 0,
+            gone: false,
+            uid_floor: floor,
+            tell,
+        };
+        core.count_lines(core.model.snapshot.len());
+        if let Some(m) = raise {
+            core.commit(vec![Op::ModSeq(m)]);
+        }
+        if let Some(m) =
+            identity.as_ref().and_then(|(i, _)| Uid::new(i.next)).filter(|_| core.model.snapshot.is_empty())
+        {
+            // Nobody has been told anything else yet.
+            core.uid_floor = core.uid_floor.max(m.get());
+        }
+        Ok(Ok(core))
+    }
+}
+
+impl Core {
+    /// After the first look: one file of everything, if there is none.
+    pub fn checkpoint_if_due(&mut self, fs: &Fs) {
+        if !self.gone && (self.state.is_broken() || self.state.wants_checkpoint()) {
+            let label = self.label();
+            self.keep_stamps();
+            self.state.write_checkpoint(fs, &mut self.model, &label);
+        }
+    }
+
+    /// Before the mailbox leaves memory: the journal says that nothing is missing.
+    pub fn shut(&mut self) {
+        if self.gone || self.model.closed || self.state.is_broken() {
+            return;
+        }
+        self.keep_stamps();
+        self.commit(vec![Op::Closed]);
+        self.state.sync();
+    }
+}
+
+fn is_bare(dirs: &Dirs<'_>) -> bool {
+    let empty = |d: &culver_store::io::Dir<'_>| d.read_dir().is_ok_and(|l| l.is_empty());
+    empty(&dirs.cur) && empty(&dirs.new)
+}
+
+/// A new identity, random.
+fn new_id() -> MailboxId {
+    let mut id = [0; 16];
+    if getrandom::fill(&mut id).is_err() {
+        let now = crate::clock::now();
+        id[..8].copy_from_slice(&now.seconds.to_le_bytes());
+        id[8..12].copy_from_slice(&now.nanoseconds.to_le_bytes());
+        id[12..].copy_from_slice(&std::process::id().to_le_bytes());
+    }
+    MailboxId(id)
+}
+
+/// A UIDVALIDITY that no mailbox of this account had before.
+fn new_validity(fs: &Fs, place: &MailboxPlace) -> UidValidity {
+    let now = crate::clock::now().seconds;
+    let given = fs.make_root(&place.control_root).and_then(|root| uidvalidity::next(&root, now));
+    given.unwrap_or_else(|error| {
+        tracing::debug!(place = %place.label(), %error, "dovecot-uidvalidity cannot be written; the time of day is taken");
+        uidvalidity::fallback(now)
+    })
+}
+
+/// Removes what programs that died left in `tmp`. Failures do not matter.
+fn clean_tmp(dirs: &Dirs<'_>) {
+    let now = crate::clock::now().seconds;
+    let Ok(tmp) = dirs.mailbox.open_dir(b"tmp") else { return };
+    if !tmp.stat_self().is_ok_and(|s| now - s.atime.seconds > TMP_INTERVAL_SECONDS) {
+        return;
+    }
+    let Ok(names) = tmp.read_dir() else { return };
+    for entry in names.iter() {
+        if let Ok(s) = tmp.stat(entry.name)
+            && s.kind == EntryKind::File
+            && now - s.ctime.seconds > TMP_AGE_SECONDS
+        {
+            drop(tmp.unlink(entry.name));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A message's bytes on their way in: a file in `tmp`, in the form in which it will be kept.
+//!
+//! Line ends are stored as LF (what Dovecot does by default and every Unix tool expects): CRLF becomes LF, a lone CR or
+//! LF stays. Both sizes are counted on the way, so that nothing has to be read again.
+//!
+//! Octets are gathered to [`CHUNK`] before a job writes them. The first failure is kept and told at the end;
+//! what comes after it is swallowed.
+
+use crate::core::Result;
+use crate::filename::Sizes;
+use crate::place::{Dirs, MailboxPlace};
+use async_trait::async_trait;
+use bytes::Bytes;
+use culver_store::io::{File, Fs};
+use culver_store::{Failure, Spool, Spooled};
+use std::io;
+use std::sync::Arc;
+
+/// Octets that are gathered before they are written.
+const CHUNK: usize = 256 << 10;
+
+/// CRLF to LF over pieces of any size, with both sizes. Only line ends that would not be read back the same stay as
+/// they are: CRLF behind another CR.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ToStored {
+    held_cr: bool,
+    last: u8,
+    /// Octets stored so far.
+    pub stored: u64,
+    /// Octets in wire form so far.
+    pub wire: u64,
+}
+
+impl ToStored {
+    /// Appends the stored form of `octets` to `out`.
+    pub fn push(&mut self, mut octets: &[u8], out: &mut Vec<u8>) {
+        while !octets.is_empty() {
+            let n = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
+            if n > 0 {
+                self.release(out);
+                self.put(&octets[..n], out);
+                self.wire += n as u64;
+            }
+            match octets.get(n) {
+                Some(b'\r') => {
+                    self.release(out);
+                    self.held_cr = true;
+                }
+                Some(_) => {
+                    let held = std::mem::take(&mut self.held_cr);
+                    self.put(if held && self.last == b'\r' { b"\r\n" } else { b"\n" }, out);
+                    self.wire += 2;
+                }
+                None => return,
+            }
+            octets = &octets[n + 1..];
+        }
+    }
+
+    fn put(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(octets);
+        self.stored += octets.len() as u64;
+        self.last = octets.last().copied().unwrap_or(self.last);
+    }
+
+    /// A CR that turned out to stand alone.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.held_cr) {
+            self.put(b"\r", out);
+            self.wire += 1;
+        }
+    }
+
+    /// The end: a CR that waited for its LF.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.release(out);
+    }
+
+    /// Both sizes, for the name.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { stored: Some(self.stored), wire: Some(self.wire) }
+    }
+}
+
+/// A file in `tmp`, removed when it is dropped before it was put in place.
+pub struct Staged {
+    /// Its name there.
+    pub name: Vec<u8>,
+    /// Both sizes.
+    pub sizes: Sizes,
+    /// The open file.
+    pub file: File,
+    /// Of the mailbox in whose `tmp` it is.
+    pub place: Arc<MailboxPlace>,
+    /// It has left `tmp`.
+    pub placed: bool,
+}
+
+impl Staged {
+    /// Makes the file.
+    pub fn create(fs: &Fs, place: &Arc<MailboxPlace>) -> io::Result<Self> {
+        let dirs = Dirs::open(fs, place)?;
+        let tmp = dirs.tmp()?;
+        // Files are made in `tmp` with the rights of the mailbox's directory.
+        tmp.use_modes(dirs.mailbox.modes()?);
+        let name = place.settings.base(Sizes::default());
+        let file = tmp.create_new(&name)?;
+        Ok(Self { name, sizes: Sizes::default(), file, place: place.clone(), placed: false })
+    }
+
+    /// A whole message at once, synced.
+    pub fn write(fs: &Fs, place: &Arc<MailboxPlace>, octets: &[u8]) -> io::Result<Self> {
+        let mut this = Self::create(fs, place)?;
+        let mut form = ToStored::default();
+        let mut out = Vec::with_capacity(octets.len());
+        form.push(octets, &mut out);
+        form.finish(&mut out);
+        this.file.write_all(&out)?;
+        this.file.sync()?;
+        this.sizes = form.sizes();
+        Ok(this)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.placed {
+            let place = self.place.clone();
+            let name = std::mem::take(&mut self.name);
+            self.place.io.send(self.place.owner, move |fs| {
+                let removed = Dirs::open(fs, &place).and_then(|d| d.tmp()).and_then(|tmp| tmp.unlink(&name));
+                if let Err(error) = removed {
+                    tracing::debug!(place = %place.label(), %error, "a file could not be removed from tmp");
+                }
+            });
+        }
+    }
+}
+
+/// See the head of the file.
+pub struct MaildirSpool {
+    place: Arc<MailboxPlace>,
+    staged: Option<Staged>,
+    form: ToStored,
+    gathered: Vec<u8>,
+    failure: Option<Failure>,
+}
+
+impl MaildirSpool {
+    /// Nothing is made before the first octets come to be written.
+    pub fn new(place: Arc<MailboxPlace>) -> Self {
+        Self { place, staged: None, form: ToStored::default(), gathered: Vec::new(), failure: None }
+    }
+
+    async fn flush(&mut self, sync: Sync) -> Result<()> {
+        let octets = std::mem::take(&mut self.gathered);
+        let (staged, place) = (self.staged.take(), self.place.clone());
+        let job = move |fs: &Fs| {
+            let mut staged = match staged {
+                Some(s) => s,
+                None => Staged::create(fs, &place)?,
+            };
+            staged.file.write_all(&octets)?;
+            if sync == Sync::Yes {
+                staged.file.sync()?;
+            }
+            Ok(staged)
+        };
+        let done: io::Result<Staged> = self.place.io.run(self.place.owner, job).await?;
+        self.staged = Some(done.map_err(|e| self.place.failure("writing a message to tmp", e))?);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Yes,
+    No,
+}
+
+#[async_trait]
+impl Spool for MaildirSpool {
+    async fn write(&mut self, octets: Bytes) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.form.push(&octets, &mut self.gathered);
+        if self.gathered.len() >= CHUNK
+            && let Err(failure) = self.flush(Sync::No).await
+        {
+            self.failure = Some(failure);
+            self.gathered = Vec::new();
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Spooled> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.form.finish(&mut self.gathered);
+        self.flush(Sync::Yes).await?;
+        let sizes = self.form.sizes();
+        let Some(mut staged) = self.staged.take() else {
+            return Err(self.place.failure("writing a message to tmp", io::ErrorKind::NotFound.into()));
+        };
+        staged.sizes = sizes;
+        Ok(Spooled::Engine { size: self.form.wire, file: Box::new(staged) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_give_the_same(text in "[ab\r\n]{0,40}", cuts in proptest::collection::vec(0usize..40, 0..6)) {
+            // On the wire every LF has a CR before it, and nothing else is different.
+            let mut wire = String::new();
+            for c in text.chars() {
+                if c == '\n' && !wire.ends_with('\r') {
+                    wire.push('\r');
+                }
+                wire.push(c);
+            }
+            let mut form = ToStored::default();
+            let mut out = Vec::new();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
+            cuts.push(text.len());
+            cuts.sort_unstable();
+            let mut at = 0;
+            for c in cuts {
+                form.push(&text.as_bytes()[at..c], &mut out);
+                at = c;
+            }
+            form.finish(&mut out);
+            prop_assert_eq!((form.stored, form.wire), (out.len() as u64, wire.len() as u64));
+            let mut back = Vec::new();
+            crate::content::ToWire::default().push(&out, &mut back);
+            prop_assert_eq!(&back, wire.as_bytes());
+            if !text.contains("\r\r") {
+                let plain = text.replace("\r\n", "\n");
+                prop_assert_eq!(&out, plain.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Looking for what other programs did: the directories and `dovecot-uidlist` against what we know.
+//!
+//! **Cheap first.** A directory is unchanged when its mtime is what we saw last *and* we looked more than a second
+//! after that time; then nothing is listed. Otherwise only the directory that changed is listed; what seems missing
+//! there makes us list both again, since it may have gone from `new` to `cur`.
+//!
+//! **Gone means missing at least twice**, with a listing during which the directories did not change in between
+//! (or five listings, if they never rest): `readdir` may skip a file that is renamed meanwhile.
+//!
+//! **UIDs are given under the lock**, and only after the uidlist was read under it. If nobody else can take the lock
+//! either (full disk, read-only), they are given without and written down later. If another program holds it, the
+//! new messages wait: what is known is served.
+
+use crate::core::{Core, Result, keyword_ops, stamp};
+use crate::dotlock::{Contention, Dotlock};
+use crate::filename::{self, Sizes};
+use crate::list::ListNews;
+use crate::model::{Entry, Folder, NameState, Op, Stamps, base_of};
+use crate::place::{Dirs, uidlist_lock};
+use crate::scan::{self, Findings};
+use crate::uidlist::LAST_UID;
+use culver_base::{InternalDate, ModSeq, Uid, UidSet};
+use culver_snapshot::Record;
+use culver_store::Refusal;
+use culver_store::io::{EntryKind, Fs, Stat};
+use std::io;
+use std::sync::Arc;
+
+/// Listings before what is missing in all of them is taken as gone, though the directories never rest.
+const LOOKS: usize = 5;
+/// Two names for one file that is unchanged for so long are one too many.
+const DOUBLE_AGE_SECONDS: i64 = 30;
+
+/// How hard to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Force {
+    /// Believe times.
+    No,
+    /// List both directories.
+    Scan,
+}
+
+/// Files that got no UID yet, with what `stat` says of them.
+pub type Unknown = Vec<(Entry, Stat)>;
+
+/// An attempt to do something under the uidlist's lock.
+pub enum Attempt<T> {
+    /// Done.
+    Done(T),
+    /// Another program holds the lock.
+    Busy,
+}
+
+impl Core {
+    /// Compares with the disk. Gives back files that need a UID, which [`Self::adopt`] gives.
+    pub fn look(&mut self, fs: &Fs, force: Force) -> Result<Unknown> {
+        let dirs = self.dirs(fs)?;
+        let scan = force == Force::Scan || self.doubt;
+        let now = self.stamps(&dirs).map_err(|e| self.failure("looking at the mailbox's directories", e))?;
+        let known = self.model.stamps;
+        let new_changed = scan || !(known.new.settled && known.new.matches(&now.new));
+        let cur_changed = scan || !(known.cur.settled && known.cur.matches(&now.cur));
+        match self.read_list(&dirs) {
+            Ok(ListNews::Foreign) => {
+                tracing::info!(place = %self.label(), "dovecot-uidlist was replaced by that of another mailbox or with another UIDVALIDITY; the mailbox is opened anew");
+                self.leave();
+                return Err(Refusal::MailboxGone.into());
+            }
+            Ok(ListNews::Missing)
+                if !self.model.snapshot.is_empty() && now.cur.ino != known.cur.ino && self.is_bare(&dirs) =>
+            {
+                // Somebody took everything away, or the file system is not mounted. What we know belongs to what
+                // was there.
+                self.leave();
+                return Err(Refusal::MailboxGone.into());
+            }
+            Ok(_) => (),
+            Err(e) => return Err(self.failure("reading dovecot-uidlist", e)),
+        }
+        if !new_changed && !cur_changed && !self.doubt {
+            return Ok(Unknown::new());
+        }
+        self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
+        let (found, gone, stamps) = self.list_until_sure(&dirs, now, (new_changed, cur_changed))?;
+        self.doubt = false;
+        // What was seen now is later than any event that waits.
+        self.limbo.clear();
+        self.extra_names.clear();
+        self.take_findings(&dirs, found, gone, stamps)
+    }
+
+    /// Are `new` and `cur` empty and is there no uidlist?
+    fn is_bare(&self, dirs: &Dirs<'_>) -> bool {
+        let empty = |d: &culver_store::io::Dir<'_>| d.read_dir().is_ok_and(|l| l.is_empty());
+        empty(&dirs.new) && empty(&dirs.cur)
+    }
+
+    /// What the directories look like now. Those of the uidlist and the keywords are as last read.
+    fn stamps(&self, dirs: &Dirs<'_>) -> io::Result<Stamps> {
+        Ok(Stamps {
+            new: stamp(&dirs.new.stat_self()?),
+            cur: stamp(&dirs.cur.stat_self()?),
+            uidlist: self.list.lasting_stamp(self.model.snapshot.uid_next),
+            keywords: self.letters_stamp.unwrap_or_default(),
+        })
+    }
+
+    fn list_until_sure(
+        &mut self,
+        dirs: &Dirs<'_>,
+        mut now: Stamps,
+        changed: (bool, bool),
+    ) -> Result<(Findings, UidSet, Stamps)> {
+        let mut wanted = changed;
+        let mut missing: Option<UidSet> = None;
+        for look in 0..LOOKS {
+            self.listings += 1;
+            let list = |dir: &culver_store::io::Dir<'_>, wanted: bool| {
+                wanted.then(|| dir.read_dir()).transpose().map_err(|e| self.failure("listing the mailbox", e))
+            };
+            // `new` before `cur`: a message on its way is seen at least once.
+            let new = list(&dirs.new, wanted.0)?;
+            let cur = list(&dirs.cur, wanted.1)?;
+            let found = {
+                let mut names = self.model.names.write();
+                names.index();
+                scan::compare(&names, new.as_ref(), cur.as_ref())
+            };
+            let here: UidSet = found.missing.iter().copied().collect();
+            let both = match &missing {
+                Some(before) => before.intersection(&here),
+                None => here,
+            };
+            let after =
+                self.stamps(dirs).map_err(|e| self.failure("looking at the mailbox's directories", e))?;
+            let rested = after.new.matches(&now.new) && after.cur.matches(&now.cur);
+            if both.is_empty() || look + 1 == LOOKS || (look > 0 && rested) {
+                return Ok((found, both, now));
+            }
+            missing = Some(both);
+            wanted = (true, true);
+            now = after;
+        }
+        Ok((Findings::default(), UidSet::new(), now))
+    }
+
+    fn take_findings(
+        &mut self,
+        dirs: &Dirs<'_>,
+        found: Findings,
+        gone: UidSet,
+        mut stamps: Stamps,
+    ) -> Result<Unknown> {
+        let mut unknown = Unknown::new();
+        let mut moved = found.moved;
+        for (first, second) in found.doubles {
+            self.settle_double(dirs, first, second, &mut moved, &mut unknown);
+        }
+        for odd in found.without_base {
+            let name = self.place.settings.base(Sizes::default());
+            if dirs.folder(odd.folder).rename_new(&odd.name, &dirs.new, &name).is_ok() {
+                self.look_at(dirs, Entry { name: name.into(), folder: Folder::New }, &mut unknown);
+            }
+        }
+        for entry in found.unknown {
+            self.look_at(dirs, entry, &mut unknown);
+        }
+        let (mut added, mut ops) = (Vec::new(), Vec::new());
+        for (uid, entry) in moved {
+            self.moved(uid, entry, &mut added, &mut ops);
+        }
+        if !gone.is_empty() {
+            ops.push(Op::Expunge(gone));
+        }
+        if !unknown.is_empty() {
+            // Until they have their UIDs, we have not seen what is there.
+            stamps.new.settled = false;
+            stamps.cur.settled = false;
+        }
+        if stamps != self.model.stamps {
+            ops.push(Op::Stamps(stamps));
+        }
+        self.commit(keyword_ops(added).chain(ops).collect());
+        Ok(unknown)
+    }
+
+    fn look_at(&self, dirs: &Dirs<'_>, entry: Entry, unknown: &mut Unknown) {
+        if let Ok(stat) = dirs.folder(entry.folder).stat(&entry.name)
+            && stat.kind == EntryKind::File
+        {
+            unknown.push((entry, stat));
+        }
+    }
+
+    /// Two names with one base.
+    fn settle_double(
+        &mut self,
+        dirs: &Dirs<'_>,
+        first: Entry,
+        second: Entry,
+        moved: &mut Vec<(Uid, Entry)>,
+        unknown: &mut Unknown,
+    ) {
+        let stat = |e: &Entry| dirs.folder(e.folder).stat(&e.name).ok();
+        match (stat(&first), stat(&second)) {
+            (Some(a), Some(b)) if a.is_same_file(&b) => {
+                // A rename by link and unlink in progress, or its remains.
+                if a.links > 1 && crate::clock::now().seconds - a.ctime.seconds > DOUBLE_AGE_SECONDS {
+                    drop(dirs.folder(second.folder).unlink(&second.name));
+                }
+            }
+            (Some(_), Some(b)) => {
+                // Two messages. The second gets a name of its own.
+                let name = self.place.settings.base(filename::sizes(&second.name));
+                if dirs.folder(second.folder).rename_new(&second.name, &dirs.new, &name).is_ok() {
+                    tracing::warn!(place = %self.label(), name = %second.name.escape_ascii(), "two files had the same base name; one was renamed");
+                    unknown.push((Entry { name: name.into(), folder: Folder::New }, b));
+                }
+            }
+            // Caught in mid-rename: only the second name is left.
+            (None, Some(b)) => {
+                let uid = self.model.names.read().uid_of(base_of(&second.name));
+                match uid {
+                    Some(uid) => {
+                        moved.retain(|(u, _)| *u != uid);
+                        moved.push((uid, second));
+                    }
+                    None => unknown.push((second, b)),
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// Gives UIDs to files that have none.
+    pub fn adopt(&mut self, fs: &Fs, unknown: &Unknown, contention: &mut Contention) -> Result<Attempt<()>> {
+        self.check_here()?;
+        let unknown = &self.still_unknown(unknown);
+        if unknown.is_empty() {
+            return Ok(Attempt::Done(()));
+        }
+        // Those that another program has listed need no lock.
+        let uid_next = self.model.snapshot.uid_next;
+        let listed = |core: &Self, e: &Entry| core.list.get(base_of(&e.name)).filter(|l| l.uid >= uid_next);
+        if unknown.iter().all(|(e, _)| listed(self, e).is_some()) {
+            self.arrive(unknown);
+            return Ok(Attempt::Done(()));
+        }
+        let dirs = self.dirs(fs)?;
+        let place = self.place.clone();
+        let lock = Dotlock::try_acquire(&dirs.control, &uidlist_lock(), &place.settings.locks, contention);
+        let lock = match lock {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => return Ok(Attempt::Busy),
+            // Nobody can take it.
+            Err(_) => None,
+        };
+        if self.read_list(&dirs).map_err(|e| self.failure("reading dovecot-uidlist", e))? == ListNews::Foreign
+        {
+            self.leave();
+            return Err(Refusal::MailboxGone.into());
+        }
+        self.arrive(unknown);
+        match lock {
+            Some(lock) => {
+                self.write_list(&dirs);
+                if let Err(error) = lock.release() {
+                    tracing::warn!(place = %self.label(), %error, "the lock of dovecot-uidlist could not be removed");
+                }
+            }
+            None => self.list_is_behind(),
+        }
+        Ok(Attempt::Done(()))
+    }
+
+    /// Another verb may have adopted some since they were found.
+    fn still_unknown(&self, unknown: &Unknown) -> Unknown {
+        let mut names = self.model.names.write();
+        names.index();
+        unknown.iter().filter(|(e, _)| names.uid_of(base_of(&e.name)).is_none()).cloned().collect()
+    }
+
+    /// Everything that was listed has its UID: from now on nothing below what a crashed process may have given.
+    pub fn settle_floor(&mut self) {
+        if let Some(floor) = Uid::new(std::mem::take(&mut self.uid_floor)) {
+            self.commit(vec![Op::UidNext(floor)]);
+        }
+    }
+
+    /// The UID for the next new message, above all that we and the uidlist know. `None` when they are used up.
+    pub fn next_uid(&self) -> Option<Uid> {
+        let next = self.model.snapshot.uid_next.get().max(self.list.next).max(self.uid_floor);
+        Uid::new(next).filter(|u| u.get() <= LAST_UID)
+    }
+
+    fn arrive(&mut self, unknown: &Unknown) {
+        let uid_next = self.model.snapshot.uid_next;
+        let mut honoured = Vec::new();
+        let mut fresh = Vec::new();
+        for (entry, stat) in unknown {
+            match self.list.get(base_of(&entry.name)).filter(|l| l.uid >= uid_next) {
+                Some(listed) => honoured.push((listed.uid, listed.wire, entry, stat)),
+                None => fresh.push((entry, stat)),
+            }
+        }
+        honoured.sort_unstable_by_key(|(uid, ..)| *uid);
+        fresh.sort_unstable_by(|(a, _), (b, _)| filename::arrival_order(&a.name, &b.name));
+        let (mut added, mut ops) = (Vec::new(), Vec::new());
+        let mut last = None;
+        for (uid, wire, entry, stat) in honoured {
+            ops.push(self.arrival(uid, wire, entry, stat, &mut added));
+            last = Some(uid);
+        }
+        let mut next = self.next_uid().map(|n| last.and_then(Uid::next).map_or(n, |l| n.max(l)));
+        for (entry, stat) in fresh {
+            let Some(uid) = next.filter(|u| u.get() <= LAST_UID) else {
+                tracing::error!(place = %self.label(), "all UIDs of the mailbox are used up; new messages cannot be shown");
+                break;
+            };
+            ops.push(self.arrival(uid, None, entry, stat, &mut added));
+            next = uid.next();
+        }
+        self.commit(keyword_ops(added).chain(ops).collect());
+        self.settle_floor();
+        let uid_next = self.model.snapshot.uid_next;
+        self.list.forget_below(uid_next);
+    }
+
+    fn arrival(
+        &self,
+        uid: Uid,
+        wire: Option<u64>,
+        entry: &Entry,
+        stat: &Stat,
+        added: &mut Vec<culver_base::Keyword>,
+    ) -> Op {
+        let flags = match entry.folder {
+            Folder::New => culver_snapshot::Flags::default(),
+            Folder::Cur => self.flags_of(&entry.name, added),
+        };
+        let record = Record {
+            uid,
+            flags,
+            mod_seq: ModSeq::ZERO,
+            internal_date: InternalDate::utc(stat.mtime.seconds),
+            size: filename::sizes(&entry.name).wire.or(wire),
+            save_date: stat.ctime.seconds,
+        };
+        Op::Arrive(record, entry.clone(), NameState::Current)
+    }
+
+    /// Puts what was seen last into the journal: before closing and checkpoints.
+    pub fn keep_stamps(&mut self) {
+        let mut stamps = self.model.stamps;
+        stamps.uidlist = self.list.lasting_stamp(self.model.snapshot.uid_next);
+        stamps.keywords = self.letters_stamp.unwrap_or_default();
+        if stamps != self.model.stamps {
+            self.commit(vec![Op::Stamps(stamps)]);
+        }
+    }
+
+    /// A new snapshot to hand out.
+    pub fn snapshot(&self) -> Arc<culver_snapshot::Snapshot> {
+        self.model.snapshot.clone()
+    }
+}

@@ -1,0 +1,442 @@
+//! Hearing of changes that other programs make: one inotify instance for the store, watches on `new` and `cur` of the
+//! mailboxes that somebody looks at.
+//!
+//! # The problem
+//!
+//! A delivery must reach fifty waiting sessions in milliseconds, and in a mailbox of 100,000 messages, so nothing may be
+//! listed. Events name files; from names alone we follow what happens. What makes it hard:
+//!
+//! * **Our own changes come back as events**, later. They are told apart by doing nothing special: an event is only a
+//!   statement "this name appeared" or "this name went away". A name that we know as the message's present one has
+//!   appeared already; a name that is not the present one may go away.
+//! * **A rename is two events**, and so is a rename by link and unlink; between the two a message has two names or none.
+//!   Two: the further one is remembered (`Core::extra_names`) in case the first goes. None, after "moved from": the
+//!   other half is on its way, so the message waits in limbo for [`LIMBO`] before it counts as gone. None after
+//!   "deleted": it is gone, since whoever links first has already been heard.
+//! * **Events are older than the world.** A name that appeared may have gone again, so a name is looked at (`stat`) before it
+//!   is believed; if it is not there, the event that says so is on its way, and if none comes: doubt.
+//! * **Doubt means one scan** (`sync.rs`): after an overflow of the queue, or when a directory itself was moved.
+//!
+//! Between "watch added" and the first look nothing is lost: the watch comes first, and events about what the look has
+//! seen already change nothing.
+
+use crate::core::{Core, Result, keyword_ops};
+use crate::filename::{self, Kind};
+use crate::mailbox::MaildirMailbox;
+use crate::model::{Entry, Folder, Op, Stamp, base_of};
+use crate::place::Dirs;
+use crate::sync::Unknown;
+use culver_base::{Uid, UidSet};
+use culver_store::io::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use culver_store::io::{EntryKind, Fs};
+use parking_lot::Mutex;
+use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::io::unix::AsyncFd;
+
+/// How long the second half of a rename may be under way.
+pub const LIMBO: Duration = Duration::from_millis(10);
+/// Events of one read.
+const BUFFER: usize = 64 << 10;
+
+/// What happened to a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// It is there now.
+    Appeared,
+    /// It was renamed to something else.
+    MovedAway,
+    /// It was removed.
+    Deleted,
+}
+
+/// One event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// In which directory.
+    pub folder: Folder,
+    /// What.
+    pub what: What,
+    /// The name.
+    pub name: Box<[u8]>,
+}
+
+/// Events of one mailbox that wait to be applied.
+#[derive(Default, Debug)]
+pub struct Pending {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Something was lost, or a directory itself changed.
+    pub doubt: bool,
+}
+
+impl Pending {
+    /// Nothing waits?
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && !self.doubt
+    }
+}
+
+/// One inotify instance. Made when the first mailbox is watched.
+#[derive(Default)]
+pub struct Watcher {
+    instance: Mutex<Option<Arc<Instance>>>,
+}
+
+struct Instance {
+    fd: Fd,
+    /// Mailboxes by watch descriptor. Held while a watch is added, so that no event comes before its mailbox is known.
+    targets: Mutex<FxHashMap<i32, Target>>,
+    /// Held while events are read, so that they reach mailboxes in their order.
+    reading: Mutex<()>,
+}
+
+/// The descriptor, shared with the runtime.
+#[derive(Clone)]
+struct Fd(Arc<OwnedFd>);
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+struct Target {
+    mailbox: Weak<MaildirMailbox>,
+    folder: Folder,
+}
+
+/// The watches of one mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watches {
+    new: i32,
+    cur: i32,
+}
+
+impl Watches {
+    /// Those that `other` does not have; -1 stands for none.
+    pub fn without(self, other: Self) -> Self {
+        let has = |wd| wd == other.new || wd == other.cur;
+        Self {
+            new: if has(self.new) { -1 } else { self.new },
+            cur: if has(self.cur) { -1 } else { self.cur },
+        }
+    }
+}
+
+impl Watcher {
+    /// The instance; made, with the task that listens, on the first call.
+    fn instance(&self) -> io::Result<Arc<Instance>> {
+        let mut slot = self.instance.lock();
+        if let Some(instance) = &*slot {
+            return Ok(instance.clone());
+        }
+        let fd = Fd(Arc::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?));
+        let instance =
+            Arc::new(Instance { fd: fd.clone(), targets: Mutex::default(), reading: Mutex::default() });
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; this descriptor stays open as long as `ready` holds it"
+        )]
+        let ready = AsyncFd::new(fd)?;
+        let listening = Arc::downgrade(&instance);
+        tokio::spawn(async move {
+            while let Ok(mut guard) = ready.readable().await {
+                let Some(instance) = listening.upgrade() else { return };
+                for mailbox in instance.pump() {
+                    mailbox.apply_soon();
+                }
+                guard.clear_ready();
+            }
+        });
+        *slot = Some(instance.clone());
+        Ok(instance)
+    }
+
+    /// Begins to watch; in a job of the owner, on a thread that knows the runtime.
+    pub fn prepare(&self) -> io::Result<Preparation> {
+        self.instance().map(Preparation)
+    }
+
+    /// Reads what has happened until now. Never waits. Gives the mailboxes that have something to apply.
+    pub fn pump(&self) -> Vec<Arc<MaildirMailbox>> {
+        let instance = self.instance.lock().clone();
+        instance.map_or_else(Vec::new, |i| i.pump())
+    }
+
+    /// Ends watches, unless another object for the same directory has taken them over.
+    pub fn forget(&self, watches: Watches, mailbox: &Weak<MaildirMailbox>) {
+        let Some(instance) = self.instance.lock().clone() else { return };
+        let mut targets = instance.targets.lock();
+        for wd in [watches.new, watches.cur] {
+            if targets.get(&wd).is_some_and(|t| t.mailbox.ptr_eq(mailbox)) {
+                targets.remove(&wd);
+                // It fails when the directory is gone, and the watch with it.
+                let _ = inotify::remove_watch(instance.fd.0.as_fd(), wd);
+            }
+        }
+    }
+}
+
+/// An instance ready to take watches.
+pub struct Preparation(Arc<Instance>);
+
+impl Preparation {
+    /// Adds the watches of a mailbox.
+    pub fn add(&self, dirs: &Dirs<'_>, mailbox: &Weak<MaildirMailbox>) -> io::Result<Watches> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let mut targets = self.0.targets.lock();
+        let mut add = |dir: &culver_store::io::Dir<'_>, folder| {
+            let wd = dir.watch(self.0.fd.0.as_fd(), flags)?;
+            targets.insert(wd, Target { mailbox: mailbox.clone(), folder });
+            Ok::<_, io::Error>(wd)
+        };
+        let new = add(&dirs.new, Folder::New)?;
+        let cur = add(&dirs.cur, Folder::Cur)?;
+        Ok(Watches { new, cur })
+    }
+}
+
+impl Instance {
+    fn pump(&self) -> Vec<Arc<MaildirMailbox>> {
+        let _reading = self.reading.lock();
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let mut reader = Reader::new(self.fd.0.as_fd(), &mut buffer);
+        let mut news: Vec<(i32, Option<(What, Box<[u8]>)>)> = Vec::new();
+        let mut overflow = false;
+        while let Ok(event) = reader.next() {
+            let kind = event.events();
+            let what = if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                overflow = true;
+                continue;
+            } else if kind.intersects(
+                ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT,
+            ) {
+                news.push((event.wd(), None));
+                continue;
+            } else if kind.contains(ReadFlags::ISDIR) {
+                continue;
+            } else if kind.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+                What::Appeared
+            } else if kind.contains(ReadFlags::MOVED_FROM) {
+                What::MovedAway
+            } else {
+                What::Deleted
+            };
+            if let Some(name) = event.file_name() {
+                news.push((event.wd(), Some((what, name.to_bytes().into()))));
+            }
+        }
+        self.hand_out(news, overflow)
+    }
+
+    /// Puts events into the queues of their mailboxes.
+    fn hand_out(
+        &self,
+        news: Vec<(i32, Option<(What, Box<[u8]>)>)>,
+        overflow: bool,
+    ) -> Vec<Arc<MaildirMailbox>> {
+        let targets = self.targets.lock();
+        let mut out: Vec<Arc<MaildirMailbox>> = Vec::new();
+        if overflow {
+            tracing::info!(
+                "more changes came than the kernel keeps; watched mailboxes are scanned (fs.inotify.max_queued_events can be raised)"
+            );
+            for mailbox in targets.values().filter_map(|t| t.mailbox.upgrade()) {
+                mailbox.pending().lock().doubt = true;
+                if !out.iter().any(|m| Arc::ptr_eq(m, &mailbox)) {
+                    out.push(mailbox);
+                }
+            }
+        }
+        // Events come in runs of one mailbox.
+        let mut last: Option<(i32, Folder, Arc<MaildirMailbox>)> = None;
+        for (wd, event) in news {
+            if last.as_ref().is_none_or(|(of, ..)| *of != wd) {
+                last = targets.get(&wd).and_then(|t| Some((wd, t.folder, t.mailbox.upgrade()?)));
+                if let Some((.., mailbox)) = &last
+                    && !out.iter().any(|m| Arc::ptr_eq(m, mailbox))
+                {
+                    out.push(mailbox.clone());
+                }
+            }
+            let Some((_, folder, mailbox)) = &last else { continue };
+            let mut pending = mailbox.pending().lock();
+            match event {
+                Some((what, name)) => pending.events.push(Event { folder: *folder, what, name }),
+                None => pending.doubt = true,
+            }
+        }
+        out
+    }
+}
+
+/// What remains to be done after events were applied.
+#[derive(Default)]
+pub struct Applied {
+    /// Files that need UIDs.
+    pub unknown: Unknown,
+    /// Messages have no name for now: come back after [`LIMBO`].
+    pub limbo: bool,
+}
+
+/// One message while a batch of events is followed.
+struct Live {
+    /// Is the name that we know still there?
+    present: bool,
+    /// Further names.
+    extra: Vec<Entry>,
+    /// Did its last name go by being removed?
+    deleted: bool,
+}
+
+impl Core {
+    /// Follows events, in their order.
+    pub fn apply_events(&mut self, fs: &Fs, events: Vec<Event>) -> Result<Applied> {
+        let dirs = self.dirs(fs)?;
+        self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
+        let mut live: FxHashMap<Uid, Live> = FxHashMap::default();
+        let mut fresh: FxHashMap<Box<[u8]>, FxHashSet<(Folder, Box<[u8]>)>> = FxHashMap::default();
+        {
+            let mut names = self.model.names.write();
+            names.index();
+            for uid in self.limbo.keys() {
+                live.insert(*uid, Live { present: false, extra: Vec::new(), deleted: false });
+            }
+            for event in events {
+                match filename::kind(&event.name) {
+                    Kind::Message => (),
+                    Kind::WithoutBase => {
+                        self.doubt = true;
+                        continue;
+                    }
+                    _ => continue,
+                }
+                let Some(uid) = names.uid_of(base_of(&event.name)) else {
+                    let base: Box<[u8]> = base_of(&event.name).into();
+                    let known = fresh.entry(base).or_default();
+                    match event.what {
+                        What::Appeared => known.insert((event.folder, event.name)),
+                        _ => known.remove(&(event.folder, event.name)),
+                    };
+                    continue;
+                };
+                // `uid_of` has just found it.
+                let Some(known) = names.get(uid) else { continue };
+                let extra = &mut self.extra_names;
+                let one = live.entry(uid).or_insert_with(|| Live {
+                    present: true,
+                    extra: extra.remove(&uid).unwrap_or_default(),
+                    deleted: false,
+                });
+                let entry = Entry { name: event.name, folder: event.folder };
+                match event.what {
+                    What::Appeared if entry == *known => one.present = true,
+                    What::Appeared => {
+                        one.extra.retain(|e| *e != entry);
+                        one.extra.push(entry);
+                    }
+                    What::MovedAway | What::Deleted => {
+                        if entry == *known {
+                            one.present = false;
+                        } else {
+                            one.extra.retain(|e| *e != entry);
+                        }
+                        one.deleted = event.what == What::Deleted;
+                    }
+                }
+            }
+        }
+        self.settle_live(&dirs, live);
+        let mut applied = Applied { unknown: Unknown::new(), limbo: !self.limbo.is_empty() };
+        for (_, names) in fresh {
+            let mut here = names.into_iter().filter_map(|(folder, name)| {
+                let stat = dirs.folder(folder).stat(&name).ok().filter(|s| s.kind == EntryKind::File)?;
+                Some((Entry { name, folder }, stat))
+            });
+            if let Some(first) = here.next() {
+                // A new message with two names: a scan knows what to do.
+                self.doubt |= here.next().is_some();
+                applied.unknown.push(first);
+            }
+        }
+        Ok(applied)
+    }
+
+    fn settle_live(&mut self, dirs: &Dirs<'_>, live: FxHashMap<Uid, Live>) {
+        let (mut added, mut ops, mut gone) = (Vec::new(), Vec::new(), UidSet::new());
+        for (uid, mut one) in live {
+            if one.present {
+                self.limbo.remove(&uid);
+                if !one.extra.is_empty() {
+                    self.extra_names.insert(uid, one.extra);
+                }
+                continue;
+            }
+            let found = loop {
+                let Some(entry) = one.extra.pop() else { break None };
+                match dirs.folder(entry.folder).stat(&entry.name) {
+                    Ok(_) => break Some(entry),
+                    // Gone again; the event that says so is on its way, and maybe one that says where to.
+                    Err(_) => one.deleted = false,
+                }
+            };
+            match found {
+                Some(entry) => {
+                    self.limbo.remove(&uid);
+                    self.moved(uid, entry, &mut added, &mut ops);
+                    if !one.extra.is_empty() {
+                        self.extra_names.insert(uid, one.extra);
+                    }
+                }
+                None if one.deleted => gone.add(uid),
+                None => {
+                    let since = *self.limbo.entry(uid).or_insert_with(Instant::now);
+                    if since.elapsed() >= LIMBO {
+                        gone.add(uid);
+                    }
+                }
+            }
+        }
+        for uid in gone.uids() {
+            self.limbo.remove(&uid);
+            self.extra_names.remove(&uid);
+        }
+        if !gone.is_empty() {
+            ops.push(Op::Expunge(gone));
+        }
+        self.commit(keyword_ops(added).chain(ops).collect());
+    }
+
+    /// What the directories look like, if nothing is known to be unsettled. If then no event waits that is older than
+    /// this look, [`Self::note_quiet`] may believe it.
+    pub fn quiet_stamps(&mut self, fs: &Fs) -> Option<(Stamp, Stamp)> {
+        if !self.watched || self.needs_care() {
+            return None;
+        }
+        let dirs = self.dirs(fs).ok()?;
+        let (new, cur) = (dirs.new.stat_self().ok()?, dirs.cur.stat_self().ok()?);
+        let (new, cur) = (crate::core::stamp(&new), crate::core::stamp(&cur));
+        // An event is queued a moment after its change: times that are not settled prove nothing.
+        (new.settled && cur.settled).then_some((new, cur))
+    }
+
+    /// Every change up to these stamps was applied: the next opening need not list the directories.
+    pub fn note_quiet(&mut self, new: Stamp, cur: Stamp) {
+        let mut stamps = self.model.stamps;
+        let same = |a: &Stamp, b: &Stamp| a.settled && a.matches(b);
+        if self.watched && !self.needs_care() && !(same(&stamps.new, &new) && same(&stamps.cur, &cur)) {
+            (stamps.new, stamps.cur) = (new, cur);
+            self.commit(vec![Op::Stamps(stamps)]);
+        }
+    }
+}

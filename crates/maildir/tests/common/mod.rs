@@ -1,0 +1,154 @@
+//! A Maildir in a temporary folder, and a server's view of it.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use culver_base::{Flag, InternalDate, MailboxName, Uid, UidSet};
+use culver_maildir::place::MailboxPlace;
+use culver_maildir::watch::Watcher;
+use culver_maildir::{FlagWrites, MaildirMailbox, MaildirSettings};
+use culver_snapshot::Snapshot;
+use culver_store::io::{Io, IoSettings};
+use culver_store::{FlagChange, Mailbox, NewMessage, Spooled, StoreFlags};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub struct House {
+    pub temp: TempDir,
+    pub io: Arc<Io>,
+    pub settings: Arc<MaildirSettings>,
+    pub watcher: Arc<Watcher>,
+}
+
+impl House {
+    pub fn new() -> Self {
+        Self::with(FlagWrites::Lazy)
+    }
+    pub fn with(flag_writes: FlagWrites) -> Self {
+        let temp = TempDir::new().unwrap();
+        let mut settings = MaildirSettings::new("test.example");
+        settings.flag_writes = flag_writes;
+        settings.flag_delay = Duration::from_millis(5);
+        settings.lock_wait = Duration::from_millis(200);
+        let threads = IoSettings { threads: 3, ..IoSettings::default() };
+        let this = Self {
+            temp,
+            io: Arc::new(Io::new(threads).unwrap()),
+            settings: Arc::new(settings),
+            watcher: Arc::new(Watcher::default()),
+        };
+        this.make("");
+        this
+    }
+    pub fn root(&self) -> PathBuf {
+        self.temp.path().join("mail")
+    }
+    pub fn state(&self) -> PathBuf {
+        self.temp.path().join("state")
+    }
+    pub fn make(&self, dir: &str) {
+        for sub in ["cur", "new", "tmp"] {
+            std::fs::create_dir_all(self.root().join(dir).join(sub)).unwrap();
+        }
+    }
+    pub fn place(&self, dir: &str) -> MailboxPlace {
+        MailboxPlace {
+            account: "ada@example.org".into(),
+            name: MailboxName::new(if dir.is_empty() { "INBOX" } else { dir.trim_start_matches('.') }),
+            owner: None,
+            root: self.root(),
+            dir: dir.into(),
+            control: self.root().join(dir),
+            control_root: self.root(),
+            state: self.state().join(if dir.is_empty() { "INBOX" } else { dir }),
+            io: self.io.clone(),
+            settings: self.settings.clone(),
+            watcher: self.watcher.clone(),
+        }
+    }
+    pub async fn open(&self, dir: &str) -> Arc<MaildirMailbox> {
+        MaildirMailbox::open(self.place(dir)).await.unwrap()
+    }
+    /// What a delivery agent does.
+    pub fn deliver(&self, dir: &str, base: &str, body: &str) {
+        let tmp = self.root().join(dir).join("tmp").join(base);
+        std::fs::write(&tmp, body).unwrap();
+        std::fs::rename(tmp, self.root().join(dir).join("new").join(base)).unwrap();
+    }
+    /// Names in `cur` and `new`, as `cur/NAME`.
+    pub fn files(&self, dir: &str) -> Vec<String> {
+        files(&self.root().join(dir))
+    }
+}
+
+pub fn files(mailbox: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    for sub in ["cur", "new"] {
+        for e in std::fs::read_dir(mailbox.join(sub)).unwrap() {
+            out.push(format!("{sub}/{}", e.unwrap().file_name().into_string().unwrap()));
+        }
+    }
+    out.sort();
+    out
+}
+
+pub fn uid(n: u32) -> Uid {
+    Uid::new(n).unwrap()
+}
+pub fn uids(list: &[u32]) -> UidSet {
+    list.iter().map(|n| uid(*n)).collect()
+}
+pub fn flags(names: &str) -> Vec<Flag> {
+    names.split_whitespace().map(|n| Flag::parse(n).unwrap()).collect()
+}
+pub fn message(body: &str, names: &str) -> NewMessage {
+    NewMessage {
+        body: Spooled::Memory(body.to_owned().into()),
+        flags: flags(names),
+        internal_date: Some(InternalDate::utc(1_000_000_000)),
+    }
+}
+pub fn store(change: FlagChange, names: &str) -> StoreFlags {
+    StoreFlags { change, flags: flags(names), unchanged_since: None }
+}
+
+/// UID and flags of everything, as text.
+pub fn picture(s: &Snapshot) -> BTreeMap<u32, String> {
+    let text = |f| {
+        let mut names: Vec<&str> = s.flag_names(f).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    s.iter().map(|r| (r.uid.get(), text(r.flags))).collect()
+}
+pub fn show(s: &Snapshot) -> String {
+    let each: Vec<String> = picture(s).into_iter().map(|(u, f)| format!("{u}({f})")).collect();
+    each.join(" ")
+}
+
+/// The whole of a message in wire form.
+pub async fn body(mailbox: &dyn Mailbox, uid: Uid) -> Result<String, String> {
+    let got = Arc::new(Mutex::new(Err("not visited".to_owned())));
+    let into = got.clone();
+    mailbox
+        .visit(
+            vec![uid],
+            Box::new(move |m| {
+                let mut out = Vec::new();
+                let done = m.read(0..u64::MAX, &mut out);
+                *into.lock().unwrap() =
+                    done.map(|()| String::from_utf8(out).unwrap()).map_err(|e| e.to_string());
+                ControlFlow::Continue(())
+            }),
+        )
+        .await;
+    let result = got.lock().unwrap().clone();
+    result
+}
+
+pub async fn flushed(mailbox: &MaildirMailbox) {
+    mailbox.close().await;
+}

@@ -1,0 +1,126 @@
+//! Header fields: where they begin and end, and HEADER.FIELDS.
+
+use memchr::memchr;
+
+/// Only the named fields, or all but them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// HEADER.FIELDS
+    Only,
+    /// HEADER.FIELDS.NOT
+    Not,
+}
+
+/// A field of a header block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Field<'a> {
+    /// Its name, without the white space before the colon. Empty for a line that is no field.
+    pub name: &'a [u8],
+    /// What follows the colon, folding and last line end included.
+    pub value: &'a [u8],
+    /// All its octets.
+    pub raw: &'a [u8],
+}
+
+impl Field<'_> {
+    /// Is this its name?
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+    /// The value in one line: leading white space gone, each line break with the white space after it one space.
+    pub fn unfolded(&self) -> Vec<u8> {
+        unfold(self.value)
+    }
+}
+
+/// See [`Field::unfolded`].
+pub fn unfold(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut first = true;
+    let mut rest = value;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest).map_or(rest.len(), |i| i + 1);
+        let (line, next) = rest.split_at(end);
+        rest = next;
+        let line = line.strip_suffix(b"\n").map_or(line, |l| l.strip_suffix(b"\r").unwrap_or(l));
+        if first {
+            out.extend_from_slice(line.trim_ascii_start());
+            first = false;
+        } else {
+            out.push(b' ');
+            out.extend_from_slice(line.get(1..).unwrap_or_default());
+        }
+    }
+    out
+}
+
+/// The fields of a header block, up to its empty line or the end.
+pub fn iter(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = header;
+    std::iter::from_fn(move || {
+        if rest.is_empty() || rest.starts_with(b"\r\n") || rest.starts_with(b"\n") {
+            return None;
+        }
+        let mut end = line_end(rest);
+        while end < rest.len() && matches!(rest[end], b' ' | b'\t') {
+            end += line_end(&rest[end..]);
+        }
+        let (raw, next) = rest.split_at(end);
+        rest = next;
+        Some(field(raw))
+    })
+}
+
+fn line_end(bytes: &[u8]) -> usize {
+    memchr(b'\n', bytes).map_or(bytes.len(), |i| i + 1)
+}
+
+fn field(raw: &[u8]) -> Field<'_> {
+    let line = &raw[..line_end(raw)];
+    match memchr(b':', line) {
+        Some(colon) => Field { name: raw[..colon].trim_ascii_end(), value: &raw[colon + 1..], raw },
+        None => Field { name: b"", value: raw, raw },
+    }
+}
+
+/// The last field of this name.
+pub fn last<'a>(header: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
+    iter(header).filter(|f| f.is(name)).last()
+}
+
+/// HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 9051 §6.4.5.1): the fields in the order of the message, and the empty
+/// line.
+pub fn select(header: &[u8], names: &[&[u8]], how: Selection) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in iter(header) {
+        let named = names.iter().any(|n| field.is(n));
+        if named == (how == Selection::Only) && (!field.name.is_empty() || how == Selection::Not) {
+            out.extend_from_slice(field.raw);
+            if !field.raw.ends_with(b"\n") {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &[u8] = b"From: a@b\r\nSubject: x\r\n  y\r\nnonsense\r\nTO : c@d\r\n\r\nbody: no\r\n";
+
+    #[test]
+    fn fields_are_chosen_in_the_order_of_the_message() {
+        let only = select(HEADER, &[b"to", b"SUBJECT"], Selection::Only);
+        assert_eq!(only, b"Subject: x\r\n  y\r\nTO : c@d\r\n\r\n");
+        let not = select(HEADER, &[b"to", b"subject"], Selection::Not);
+        assert_eq!(not, b"From: a@b\r\nnonsense\r\n\r\n");
+    }
+
+    #[test]
+    fn a_folded_value_is_one_line() {
+        assert_eq!(last(HEADER, b"Subject").map(|f| f.unfolded()), Some(b"x  y".to_vec()));
+    }
+}

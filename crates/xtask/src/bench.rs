@@ -1,0 +1,13 @@
+//! `cargo xtask bench`: builds what is measured as it is shipped, and measures.
+
+use crate::{cargo, debian, succeed, target};
+use anyhow::Result;
+
+/// `args`: workloads; all when empty.
+pub fn run(args: &[String]) -> Result<()> {
+    debian::ensure()?;
+    succeed(cargo().args(["build", "--release", "--package", "culver", "--package", "culver-bench"]))?;
+    let release = target().join("release");
+    let mut bench = std::process::Command::new(release.join("culver-bench"));
+    succeed(bench.arg(release.join("culver")).args(args).current_dir(crate::root()))
+}
