@@ -345,6 +345,11 @@ impl Dovecot {
         Ok((process, addr))
     }
 
+    /// The process id of the master.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The account of this address.
     pub fn account(&self, user: &str) -> Account {
         Account {
