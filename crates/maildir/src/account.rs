@@ -144,7 +144,9 @@ impl MaildirAccount {
 
     fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
         match cause.kind() {
-            io::ErrorKind::WouldBlock => Refusal::InUse("Another program holds a lock; try again later".into()).into(),
+            io::ErrorKind::WouldBlock => {
+                Refusal::InUse("Another program holds a lock; try again later".into()).into()
+            }
             _ => from_io(doing, &self.place.account, cause),
         }
     }
@@ -320,7 +322,8 @@ impl MaildirAccount {
             return all.clone();
         }
         let state = self.state.clone();
-        let read = move |fs: &Fs| fs.open_root(&state).and_then(|d| d.read(special_use::NAME, MAX_SPECIAL_USE));
+        let read =
+            move |fs: &Fs| fs.open_root(&state).and_then(|d| d.read(special_use::NAME, MAX_SPECIAL_USE));
         let all = match self.common.io.run(None, read).await {
             Ok(Ok(text)) => SpecialUses::read(&text),
             Ok(Err(e)) if e.kind() == io::ErrorKind::NotFound => SpecialUses::default(),
@@ -399,7 +402,8 @@ impl MaildirAccount {
         let all = self.special_uses().await;
         for use_ in uses {
             if matches!(use_, SpecialUse::All | SpecialUse::Flagged) {
-                let text = format!("{} is for views of several mailboxes, which are not kept here", use_.as_str());
+                let text =
+                    format!("{} is for views of several mailboxes, which are not kept here", use_.as_str());
                 return Err(Refusal::Cannot(text).into());
             }
             if let Some(holder) = all.holder(*use_)
@@ -651,8 +655,10 @@ impl Account for MaildirAccount {
     }
 }
 
+/// Nothing there, or nothing that we look at: a file, a symbolic link.
 fn is_missing(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// A name as one path component of the state folder: letters, digits and `@._+-=` as they are, all else as `%` and hex;

@@ -109,7 +109,8 @@ impl MaildirStore {
         let special_uses =
             settings.mailboxes.iter().filter_map(|m| Some((m.name.clone(), m.special_use?))).collect();
         let common = Common { settings, io, watcher: Arc::default(), special_uses };
-        let inner = Inner { common: Arc::new(common), accounts: Mutex::default(), tidying: AtomicBool::new(false) };
+        let inner =
+            Inner { common: Arc::new(common), accounts: Mutex::default(), tidying: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
