@@ -1,19 +1,22 @@
 //! The bytes of a message on their way out: what lies in a file, in wire form.
 //!
 //! Up to [`SMALL`] octets a file is read whole and its line ends are made CRLF in memory. A larger one is never in
-//! memory: its octets stream through [`ToWire`], and when its stored size equals its size on the wire (its line ends are
+//! memory: its octets stream, and when its stored size equals its size on the wire (its line ends are
 //! CRLF already) they are read where they are wanted.
 //!
 //! A size that the name tells is believed for a large file only if the name's `S` is what the file really has;
-//! otherwise its lines are counted once.
+//! otherwise its lines are counted once. Compressed files (Dovecot's plugin) are served as what they hold.
 
+use crate::compressed;
 use crate::core::Result;
 use crate::filename;
 use crate::place::MailboxPlace;
 use async_trait::async_trait;
 use bytes::Bytes;
+use culver_mime::lines::{WireSize, to_wire};
+use culver_mime::{Limits, Scanner, Structure, scan};
 use culver_store::BodyReader;
-use culver_store::io::File;
+use culver_store::io::{File, Fs};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,26 +26,19 @@ pub const SMALL: u64 = 1 << 20;
 /// Octets read at a time from larger ones.
 const CHUNK: usize = 128 << 10;
 
-/// LF to CRLF over pieces of any size; a CR before the LF is not doubled.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct ToWire {
-    after_cr: bool,
-}
+/// No message is larger after decompression.
+const MOST_DECOMPRESSED: u64 = 1 << 30;
 
-impl ToWire {
-    /// Appends the wire form of `octets` to `out`.
-    pub fn push(&mut self, mut octets: &[u8], out: &mut Vec<u8>) {
-        while let Some(i) = memchr::memchr(b'\n', octets) {
-            out.extend_from_slice(&octets[..i]);
-            let after_cr = if i == 0 { self.after_cr } else { octets[i - 1] == b'\r' };
-            out.extend_from_slice(if after_cr { b"\n" } else { b"\r\n" });
-            self.after_cr = false;
-            octets = &octets[i + 1..];
-        }
-        if let Some(last) = octets.last() {
-            self.after_cr = *last == b'\r';
-        }
-        out.extend_from_slice(octets);
+/// A file, read from its start.
+struct Reading<'a> {
+    file: &'a File,
+    at: u64,
+}
+impl io::Read for Reading<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 
@@ -66,13 +62,24 @@ pub struct Large {
 
 impl Content {
     /// From an open file. `name` is its name, `wire` the size that is on record.
-    pub fn open(file: File, name: &[u8], wire: Option<u64>) -> io::Result<Self> {
+    pub fn open(fs: &Fs, file: File, name: &[u8], wire: Option<u64>) -> io::Result<Self> {
         let stored = file.stat()?.size;
+        let mut start = [0; compressed::MAGIC_LEN];
         if stored <= SMALL {
             let octets = file.read_from(0, usize::MAX >> 1)?;
+            if let Some(how) = compressed::recognise(&octets) {
+                return Self::decompress(fs, compressed::reader(how, &octets[..], MOST_DECOMPRESSED)?);
+            }
             let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
-            ToWire::default().push(&octets, &mut out);
+            to_wire(&octets, None, &mut out);
             return Ok(Self::Small(out.into()));
+        }
+        let n = file.read_full_at(&mut start, 0)?;
+        if let Some(how) = compressed::recognise(&start[..n]) {
+            return Self::decompress(
+                fs,
+                compressed::reader(how, Reading { file: &file, at: 0 }, MOST_DECOMPRESSED)?,
+            );
         }
         let told = filename::sizes(name);
         let wire = match wire.or(told.wire) {
@@ -80,6 +87,36 @@ impl Content {
             _ => count(&file)?,
         };
         Ok(Self::Large(Large { file: Arc::new(file), stored, wire }))
+    }
+
+    /// What comes out is kept in wire form: in memory, or in a file without a name if it is large.
+    fn decompress(fs: &Fs, mut plain: impl io::Read) -> io::Result<Self> {
+        let mut buffer = vec![0; CHUNK];
+        let (mut last, mut out) = (None, Vec::new());
+        let mut spilled: Option<(File, u64)> = None;
+        loop {
+            let n = match plain.read(&mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            last = to_wire(&buffer[..n], last, &mut out);
+            if let Some((file, len)) = &mut spilled {
+                file.write_all(&out)?;
+                *len += out.len() as u64;
+                out.clear();
+            } else if out.len() as u64 > SMALL {
+                let mut file = fs.anonymous()?;
+                file.write_all(&out)?;
+                spilled = Some((file, out.len() as u64));
+                out.clear();
+            }
+            if n == 0 {
+                return Ok(match spilled {
+                    Some((file, len)) => Self::Large(Large { file: Arc::new(file), stored: len, wire: len }),
+                    None => Self::Small(out.into()),
+                });
+            }
+        }
     }
 
     /// Octets on the wire.
@@ -131,13 +168,13 @@ impl Content {
         }
     }
 
-    /// Its parts. A large message is scanned in pieces.
-    pub fn structure(&self) -> io::Result<culver_mime::Structure> {
+    /// The part tree.
+    pub fn structure(&self) -> io::Result<Structure> {
         match self {
-            Self::Small(octets) => Ok(culver_mime::scan(octets)),
+            Self::Small(octets) => Ok(scan(octets)),
             Self::Large(large) => {
-                let mut scanner = culver_mime::Scanner::new(culver_mime::Limits::default());
-                large.pieces(|piece| scanner.feed(piece))?;
+                let mut scanner = Scanner::new(Limits::default());
+                large.pieces(|octets| scanner.feed(octets))?;
                 Ok(scanner.finish())
             }
         }
@@ -170,15 +207,13 @@ fn header_len(octets: &[u8]) -> Option<usize> {
 /// Counts octets on the wire.
 fn count(file: &File) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
-    let (mut at, mut wire, mut form, mut out) = (0, 0, ToWire::default(), Vec::new());
+    let (mut at, mut wire) = (0, WireSize::default());
     loop {
         let n = file.read_at(&mut buffer, at)?;
         if n == 0 {
-            return Ok(wire);
+            return Ok(wire.octets);
         }
-        out.clear();
-        form.push(&buffer[..n], &mut out);
-        wire += out.len() as u64;
+        wire.push(&buffer[..n]);
         at += n as u64;
     }
 }
@@ -190,7 +225,7 @@ impl Large {
         let same = self.stored == self.wire;
         Stream {
             file: self.file.clone(),
-            form: if same { None } else { Some(ToWire::default()) },
+            form: if same { Form::Wire } else { Form::Stored { last: None } },
             at: if same { start } else { 0 },
             skip: if same { 0 } else { start },
             remaining: end - start,
@@ -199,7 +234,7 @@ impl Large {
     }
 
     /// The whole message in pieces, for a scanner.
-    pub fn pieces(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    fn pieces(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut stream = self.stream(0..self.wire);
         let mut out = Vec::new();
         loop {
@@ -213,10 +248,22 @@ impl Large {
     }
 }
 
+/// What lies in a file.
+#[derive(Clone, Copy)]
+enum Form {
+    /// What goes on the wire.
+    Wire,
+    /// Line ends have to be made. The octet before the next one, if any.
+    Stored {
+        /// That octet.
+        last: Option<u8>,
+    },
+}
+
 /// A place in a file and what is still wanted from there.
 struct Stream {
     file: Arc<File>,
-    form: Option<ToWire>,
+    form: Form,
     at: u64,
     skip: u64,
     remaining: u64,
@@ -245,8 +292,8 @@ impl Stream {
             }
             self.at += n as u64;
             match &mut self.form {
-                Some(form) => form.push(&buffer[..n], out),
-                None => out.extend_from_slice(&buffer[..n]),
+                Form::Stored { last } => *last = to_wire(&buffer[..n], *last, out),
+                Form::Wire => out.extend_from_slice(&buffer[..n]),
             }
             let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(out.len() - before);
             out.drain(before..before + skipped);
@@ -286,7 +333,7 @@ impl BodyReader for FileReader {
     async fn next(&mut self) -> Result<Bytes> {
         let lost = || self.place.failure("reading a message", io::ErrorKind::Interrupted.into());
         let mut stream = self.stream.take().ok_or_else(lost)?;
-        let job = move |_: &culver_store::io::Fs| {
+        let job = move |_: &Fs| {
             let mut out = Vec::with_capacity(CHUNK + CHUNK / 16);
             let done = stream.next(&mut out);
             (stream, done.map(|()| Bytes::from(out)))
@@ -294,23 +341,5 @@ impl BodyReader for FileReader {
         let (stream, done) = self.place.io.run(self.place.owner, job).await?;
         self.stream = Some(stream);
         done.map_err(|e| self.place.failure("reading a message", e))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn line_ends_in_pieces(text in "[ab\r\n]{0,40}", cut in 0usize..40) {
-            let wire = text.replace("\r\n", "\n").replace('\n', "\r\n");
-            let (a, b) = text.as_bytes().split_at(cut.min(text.len()));
-            let (mut form, mut out) = (ToWire::default(), Vec::new());
-            form.push(a, &mut out);
-            form.push(b, &mut out);
-            prop_assert_eq!(out, wire.as_bytes());
-        }
     }
 }

@@ -57,6 +57,8 @@ pub struct MaildirMailbox {
     applying: AtomicBool,
     /// A task that watches is under way.
     watching: AtomicBool,
+    /// Watches are there, and a look was had since.
+    listening: AtomicBool,
     /// Its watches, once they are there.
     watches: Mutex<Option<Watches>>,
 }
@@ -95,6 +97,7 @@ impl MaildirMailbox {
             pending: Mutex::default(),
             applying: AtomicBool::new(false),
             watching: AtomicBool::new(false),
+            listening: AtomicBool::new(false),
             watches: Mutex::new(None),
         });
         this.look(Force::No).await?;
@@ -349,6 +352,16 @@ impl Held<'_> {
 // ---- changes from outside ---------------------------------------------------------------------------------------
 
 impl MaildirMailbox {
+    /// Are changes of other programs heard of by events?
+    pub fn is_watched(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// How often directories were listed since it was opened: what events are to spare.
+    pub async fn listings(&self) -> u64 {
+        self.core.lock().await.listings
+    }
+
     /// For the watcher: where its events go.
     pub fn pending(&self) -> &Mutex<Pending> {
         &self.pending
@@ -466,7 +479,9 @@ impl MaildirMailbox {
         }
         drop(self.look(Force::No).await);
         self.kick().await;
-        self.watches.lock().is_some()
+        let installed = self.watches.lock().is_some();
+        self.listening.store(installed, Ordering::Release);
+        installed
     }
 
     async fn rewatch(&self) {
@@ -485,6 +500,7 @@ impl MaildirMailbox {
 
     async fn remove_watches(&self) {
         self.note_quiet().await;
+        self.listening.store(false, Ordering::Release);
         self.core.lock().await.watched = false;
         if let Some(watches) = self.watches.lock().take() {
             self.place().watcher.forget(watches, &self.me);
@@ -553,7 +569,7 @@ impl Mailbox for MaildirMailbox {
     }
 
     async fn refresh(&self) -> Result<()> {
-        if self.watches.lock().is_some() {
+        if self.is_watched() {
             self.pump();
             if !self.pending.lock().is_empty() || self.core.lock().await.needs_care() {
                 self.apply_events().await?;

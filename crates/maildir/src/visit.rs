@@ -50,14 +50,8 @@ impl Batch {
         let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None };
         for uid in uids {
             let known_size = self.snapshot.by_uid(*uid).and_then(|r| r.size);
-            let mut message = Visited {
-                shared: &mut shared,
-                uid: *uid,
-                known_size,
-                content: None,
-                structure: None,
-                found_elsewhere: false,
-            };
+            let mut message =
+                Visited { shared: &mut shared, uid: *uid, known_size, content: None, structure: None, found_elsewhere: false };
             let flow = visit(&mut message);
             outcome.count += 1;
             outcome.doubt |= message.found_elsewhere;
@@ -143,7 +137,7 @@ impl Visited<'_, '_> {
             let opened = self.shared.open(self.uid);
             self.content = Some(opened.and_then(|(file, entry, elsewhere)| {
                 self.found_elsewhere = elsewhere;
-                Content::open(file, &entry.name, self.known_size)
+                Content::open(self.shared.fs, file, &entry.name, self.known_size)
                     .map_err(|e| self.shared.batch.place.failure("reading a message", e))
             }));
         }
@@ -171,14 +165,13 @@ impl Message for Visited<'_, '_> {
     }
     fn structure(&mut self) -> Result<Arc<Structure>> {
         if self.structure.is_none() {
-            let scanned = self.content()?.structure();
-            self.structure = Some(Arc::new(scanned.map_err(|e| self.failure(e))?));
+            let structure = self.content()?.structure().map_err(|e| self.failure(e))?;
+            self.structure = Some(Arc::new(structure));
         }
         self.structure.clone().ok_or_else(|| Refusal::ExpungeIssued.into())
     }
     fn envelope(&mut self) -> Result<Bytes> {
-        // The header alone says it; the body is not looked at.
-        Ok(culver_mime::envelope::envelope(&self.header()?).into())
+        Ok(self.structure()?.envelope().into())
     }
     fn body(&mut self) -> Result<Bytes> {
         Ok(self.structure()?.body().into())

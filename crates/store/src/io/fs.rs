@@ -127,6 +127,13 @@ impl Fs {
         self.open_root(path)
     }
 
+    /// A file without a name, for reading and writing, that goes with its last descriptor. It lies in memory (and in
+    /// swap space).
+    pub fn anonymous(&self) -> io::Result<File> {
+        let fd = rustix::fs::memfd_create(c"culver", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(File::new(fd, self.calls.clone()))
+    }
+
     /// A directory kept from an earlier job. The kernel checks each use of it against this job's owner.
     pub fn dir(&self, handle: &DirHandle) -> Dir<'_> {
         Dir { fs: self, open: handle.0.clone() }
