@@ -1,1 +1,13 @@
-//! Placeholder head.
+//! What the tests above the crates stand on: servers to talk to, a client, the transcript runner, mail.
+
+pub mod client;
+pub mod differential;
+pub mod mail;
+pub mod peer;
+pub mod transcript;
+pub mod tree;
+pub mod value;
+
+pub use client::{Client, Reply};
+pub use peer::{Account, Culver, CulverOptions, Dovecot, Peer};
+pub use value::{Kind, Response, Value};

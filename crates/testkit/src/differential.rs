@@ -1,0 +1,489 @@
+//! The same questions to two servers on copies of one Maildir, and their answers compared by meaning.
+//!
+//! What the RFCs leave free is not a difference: order of items, quoted or literal, case of MIME words, zone of a date,
+//! `\Recent`, one language as a string or a list. Every difference must be in `tests/differential/accepted.toml` with a
+//! reason and the RFC that says so; entries that nothing uses are errors too.
+
+use crate::client::{Client, Reply};
+use crate::mail::tests_dir;
+use crate::peer::{Account, Peer};
+use crate::value::{Kind, Response, Value};
+use anyhow::{Context, Result, bail};
+use culver_base::{Cursor, InternalDate};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Two answers that differ.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The question, or the FETCH item: `ENVELOPE`.
+    pub item: String,
+    /// The message's file, if it is about one.
+    pub file: String,
+    /// Where in the value: `/3/0`.
+    pub path: String,
+    /// What the first server says.
+    pub ours: String,
+    /// What the second server says.
+    pub theirs: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {}\n  culver:  {}\n  dovecot: {}",
+            self.item, self.file, self.path, self.ours, self.theirs
+        )
+    }
+}
+
+/// Two servers, ours and theirs.
+pub struct Pair<'a> {
+    ours: Side<'a>,
+    theirs: Side<'a>,
+    selected: Option<String>,
+    /// What differed so far.
+    pub differences: Vec<Difference>,
+    /// How many values were compared.
+    pub compared: usize,
+    /// Questions on which the peer ended the session: they prove nothing.
+    pub peer_ended: Vec<String>,
+}
+
+struct Side<'a> {
+    peer: &'a dyn Peer,
+    account: Account,
+    client: Client,
+}
+
+impl Side<'_> {
+    /// The answer, or why there is none; then the session is opened anew.
+    fn ask(&mut self, parts: &[&[u8]], selected: Option<&str>) -> Result<Result<Reply, String>> {
+        match self.client.command_with(parts) {
+            Ok(reply) => Ok(Ok(reply)),
+            Err(why) => {
+                self.client = self.peer.log_in(&self.account)?;
+                if let Some(mailbox) = selected {
+                    self.client.ok(&format!("SELECT {mailbox}"))?;
+                }
+                Ok(Err(format!("{why:#}")))
+            }
+        }
+    }
+}
+
+/// FETCH items by UID.
+type Items = BTreeMap<u64, BTreeMap<String, Value>>;
+
+impl<'a> Pair<'a> {
+    /// Logs in at both.
+    ///
+    /// # Errors
+    /// When one refuses.
+    pub fn new(ours: (&'a dyn Peer, Account), theirs: (&'a dyn Peer, Account)) -> Result<Pair<'a>> {
+        let side = |(peer, account): (&'a dyn Peer, Account)| -> Result<Side<'a>> {
+            Ok(Side { peer, client: peer.log_in(&account)?, account })
+        };
+        Ok(Pair {
+            ours: side(ours)?,
+            theirs: side(theirs)?,
+            selected: None,
+            differences: Vec::new(),
+            compared: 0,
+            peer_ended: Vec::new(),
+        })
+    }
+
+    /// `None` when there is nothing to compare, because one of them ended the session.
+    fn both(&mut self, parts: &[&[u8]]) -> Result<Option<(Reply, Reply)>> {
+        let ours = self.ours.ask(parts, self.selected.as_deref())?;
+        let theirs = self.theirs.ask(parts, self.selected.as_deref())?;
+        let name = String::from_utf8_lossy(&parts.concat()).into_owned();
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => Ok(Some((ours, theirs))),
+            (Ok(_), Err(why)) => {
+                self.peer_ended.push(format!("{name}: {why}"));
+                Ok(None)
+            }
+            (Err(why), _) => {
+                self.differ(&name, "", "", why, "?".to_owned());
+                Ok(None)
+            }
+        }
+    }
+
+    fn differ(&mut self, item: &str, file: &str, path: &str, ours: String, theirs: String) {
+        let cut = |s: String| {
+            if s.len() > 500 { format!("{}...", s.chars().take(500).collect::<String>()) } else { s }
+        };
+        self.differences.push(Difference {
+            item: item.to_owned(),
+            file: file.to_owned(),
+            path: path.to_owned(),
+            ours: cut(ours),
+            theirs: cut(theirs),
+        });
+    }
+
+    /// SELECT in both; compares what does not depend on the session.
+    ///
+    /// # Errors
+    /// When one refuses, or is gone.
+    pub fn select(&mut self, mailbox: &str) -> Result<()> {
+        let command = format!("SELECT {mailbox}");
+        self.selected = None;
+        let (ours, theirs) = self.both(&[command.as_bytes()])?.context("SELECT")?;
+        self.selected = Some(mailbox.to_owned());
+        if theirs.kind != Kind::Ok {
+            bail!("dovecot refuses {command}: {}", theirs.text);
+        }
+        let facts = |reply: &Reply| {
+            let mut out = BTreeMap::new();
+            for response in &reply.untagged {
+                match response {
+                    Response::Data(v) if v.get(1).is_some_and(|w| w.is("EXISTS")) => {
+                        out.insert("EXISTS".to_owned(), v[0].to_string());
+                    }
+                    Response::Status { code, .. }
+                        if code.first().is_some_and(|c| c.is("UIDNEXT") || c.is("UIDVALIDITY")) =>
+                    {
+                        out.insert(
+                            code[0].to_string(),
+                            code.get(1).map(Value::to_string).unwrap_or_default(),
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            out
+        };
+        let (a, b) = (facts(&ours), facts(&theirs));
+        self.compared += 1;
+        if a != b || ours.kind != Kind::Ok {
+            self.differ(&command, "", "", format!("{:?} {a:?}", ours.kind), format!("{b:?}"));
+        }
+        Ok(())
+    }
+
+    /// UID FETCH in both, compared item by item. Gives the second server's answer.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn fetch(&mut self, uids: &str, items: &str, files: &[PathBuf]) -> Result<Items> {
+        let command = format!("UID FETCH {uids} ({items})");
+        let Some((ours, theirs)) = self.both(&[command.as_bytes()])? else { return Ok(Items::new()) };
+        if ours.kind != theirs.kind {
+            self.differ(
+                &command,
+                "",
+                "kind",
+                format!("{:?} {}", ours.kind, ours.text),
+                format!("{:?} {}", theirs.kind, theirs.text),
+            );
+        }
+        let (ours, theirs) = (items_of(&ours), items_of(&theirs));
+        for (uid, items) in &theirs {
+            let file =
+                usize::try_from(*uid - 1).ok().and_then(|i| files.get(i)).map(short).unwrap_or_default();
+            let Some(have) = ours.get(uid) else {
+                self.differ(&command, &file, "", "no answer".to_owned(), "an answer".to_owned());
+                continue;
+            };
+            for (name, value) in items {
+                self.compared += 1;
+                let Some(mine) = have.get(name) else {
+                    self.differ(name, &file, "", "missing".to_owned(), value.to_string());
+                    continue;
+                };
+                let (mine, value) = (canonical(name, mine), canonical(name, value));
+                if let Some((path, mine, value)) = first_difference(&mine, &value) {
+                    self.differ(name, &file, &path, mine, value);
+                }
+            }
+            for name in have.keys().filter(|n| !items.contains_key(*n)) {
+                self.differ(name, &file, "", "an answer".to_owned(), "missing".to_owned());
+            }
+        }
+        for uid in ours.keys().filter(|u| !theirs.contains_key(u)) {
+            self.differ(&command, &uid.to_string(), "", "an answer".to_owned(), "no answer".to_owned());
+        }
+        Ok(theirs)
+    }
+
+    /// SEARCH in both; the numbers are compared as a set. `parts` as in [`Client::command_with`].
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn search(&mut self, parts: &[&[u8]], files: &[PathBuf]) -> Result<()> {
+        let Some((ours, theirs)) = self.both(parts)? else { return Ok(()) };
+        let name = String::from_utf8_lossy(&parts.concat()).into_owned();
+        let numbers = |reply: &Reply| {
+            let mut n: Vec<u64> =
+                reply.data("SEARCH").flat_map(|v| v[1..].iter().filter_map(Value::number)).collect();
+            n.sort_unstable();
+            n
+        };
+        let (a, b) = (numbers(&ours), numbers(&theirs));
+        self.compared += 1;
+        if ours.kind != theirs.kind {
+            self.differ(
+                &name,
+                "",
+                "kind",
+                format!("{:?} {}", ours.kind, ours.text),
+                format!("{:?} {}", theirs.kind, theirs.text),
+            );
+        }
+        let file =
+            |n: &u64| usize::try_from(*n - 1).ok().and_then(|i| files.get(i)).map(short).unwrap_or_default();
+        for n in a.iter().filter(|n| !b.contains(n)) {
+            self.differ(&name, &file(n), "", "found".to_owned(), "not found".to_owned());
+        }
+        for n in b.iter().filter(|n| !a.contains(n)) {
+            self.differ(&name, &file(n), "", "not found".to_owned(), "found".to_owned());
+        }
+        Ok(())
+    }
+
+    /// LIST, LSUB or STATUS in both: the rows are compared without order, attributes as sets.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn rows(&mut self, command: &str) -> Result<()> {
+        let Some((ours, theirs)) = self.both(&[command.as_bytes()])? else { return Ok(()) };
+        if ours.kind != theirs.kind {
+            self.differ(command, "", "kind", format!("{:?}", ours.kind), format!("{:?}", theirs.kind));
+        }
+        let rows = |reply: &Reply| {
+            let mut out: Vec<String> = reply.untagged.iter().filter_map(row).collect();
+            out.sort();
+            out
+        };
+        let (a, b) = (rows(&ours), rows(&theirs));
+        self.compared += b.len();
+        for row in a.iter().filter(|r| !b.contains(r)) {
+            self.differ(command, "", "", row.clone(), "no such row".to_owned());
+        }
+        for row in b.iter().filter(|r| !a.contains(r)) {
+            self.differ(command, "", "", "no such row".to_owned(), row.clone());
+        }
+        Ok(())
+    }
+}
+
+/// A row of LIST, LSUB or STATUS with its set parts sorted and names as strings.
+fn row(response: &Response) -> Option<String> {
+    let Response::Data(values) = response else { return None };
+    let word = values.first()?.atom()?.to_ascii_uppercase();
+    match (word.as_str(), values.as_slice()) {
+        ("LIST" | "LSUB", [_, Value::List(attributes), separator, name, ..]) => {
+            let mut attributes: Vec<String> =
+                attributes.iter().map(|a| a.text().to_ascii_lowercase()).collect();
+            attributes.sort();
+            Some(format!("{word} ({}) {separator} {}", attributes.join(" "), name.text()))
+        }
+        ("STATUS", [_, name, Value::List(items)]) => {
+            let mut items: Vec<String> =
+                items.chunks(2).map(|p| Value::List(p.to_vec()).to_string()).collect();
+            items.sort();
+            Some(format!("STATUS {} {}", name.text(), items.join(" ")))
+        }
+        _ => None,
+    }
+}
+
+fn short(path: &PathBuf) -> String {
+    let parts: Vec<_> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+fn items_of(reply: &Reply) -> Items {
+    let mut out = Items::new();
+    for (_, items) in reply.fetches() {
+        let Some(uid) =
+            items.iter().find(|(n, _)| n.eq_ignore_ascii_case("UID")).and_then(|(_, v)| v.number())
+        else {
+            continue;
+        };
+        let row = out.entry(uid).or_default();
+        for (name, value) in items {
+            row.insert(name.to_ascii_uppercase(), value.clone());
+        }
+    }
+    out
+}
+
+/// One spelling for what may be spelled in several ways.
+fn canonical(item: &str, value: &Value) -> Value {
+    match item {
+        "FLAGS" => {
+            let mut flags: Vec<Value> =
+                value.list().unwrap_or_default().iter().filter(|v| !v.is("\\Recent")).cloned().collect();
+            flags.sort();
+            Value::List(flags)
+        }
+        "INTERNALDATE" => match InternalDate::parse(&mut Cursor::new(value.text().as_bytes())) {
+            Ok(date) => Value::Atom(format!("@{}", date.unix)),
+            Err(_) => value.clone(),
+        },
+        "BODY" | "BODYSTRUCTURE" => lower(value),
+        _ => value.clone(),
+    }
+}
+
+/// Strings of a body structure in lower case. A list of one string, as of a language, is that string.
+fn lower(value: &Value) -> Value {
+    match value {
+        Value::Str(s) => Value::Str(s.to_ascii_lowercase()),
+        Value::List(l) => match l.as_slice() {
+            [Value::Str(one)] => Value::Str(one.to_ascii_lowercase()),
+            l => Value::List(l.iter().map(lower).collect()),
+        },
+        v => v.clone(),
+    }
+}
+
+/// The first place where two values differ, with both sides. Depth is bounded by what the parser gave.
+fn first_difference(a: &Value, b: &Value) -> Option<(String, String, String)> {
+    if a == b {
+        return None;
+    }
+    if let (Value::List(x), Value::List(y)) = (a, b)
+        && x.len() == y.len()
+    {
+        for (i, (x, y)) in x.iter().zip(y).enumerate() {
+            if let Some((path, x, y)) = first_difference(x, y) {
+                return Some((format!("/{i}{path}"), x, y));
+            }
+        }
+    }
+    if let (Value::Str(x), Value::Str(y)) = (a, b) {
+        let at = x.iter().zip(y).position(|(p, q)| p != q).unwrap_or(x.len().min(y.len()));
+        if at > 100 {
+            let tail = |s: &[u8]| {
+                format!("{} octets, ...\"{}\"", s.len(), s[at - 20..s.len().min(at + 60)].escape_ascii())
+            };
+            return Some((format!("@{at}"), tail(x), tail(y)));
+        }
+    }
+    Some((String::new(), a.to_string(), b.to_string()))
+}
+
+/// The part numbers in a BODYSTRUCTURE: (number, is it a leaf?, is it message/rfc822?).
+pub fn parts(structure: &Value) -> Vec<(String, Part)> {
+    let mut out = Vec::new();
+    let multipart = structure.list().is_some_and(|l| l.first().is_some_and(|f| f.list().is_some()));
+    if multipart {
+        children(structure, "", &mut out)
+    } else {
+        part(structure, "1", &mut out)
+    }
+    out
+}
+
+/// What kind of part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Has parts.
+    Multipart,
+    /// message/rfc822
+    Message,
+    /// Anything else.
+    Leaf,
+}
+
+fn children(structure: &Value, prefix: &str, out: &mut Vec<(String, Part)>) {
+    for (i, child) in
+        structure.list().unwrap_or_default().iter().take_while(|v| v.list().is_some()).enumerate()
+    {
+        let number = if prefix.is_empty() { format!("{}", i + 1) } else { format!("{prefix}.{}", i + 1) };
+        part(child, &number, out);
+    }
+}
+
+fn part(structure: &Value, number: &str, out: &mut Vec<(String, Part)>) {
+    let Some(list) = structure.list() else { return };
+    if list.first().is_some_and(|f| f.list().is_some()) {
+        out.push((number.to_owned(), Part::Multipart));
+        children(structure, number, out);
+        return;
+    }
+    let word = |i: usize| list.get(i).map(|v: &Value| v.text().to_ascii_lowercase()).unwrap_or_default();
+    // With an envelope where a message has one.
+    if word(0) == "message"
+        && matches!(word(1).as_str(), "rfc822" | "global")
+        && list.get(8).is_some_and(|b| b.list().is_some())
+    {
+        out.push((number.to_owned(), Part::Message));
+        let inner = &list[8];
+        let multipart = inner.list().is_some_and(|l| l.first().is_some_and(|f| f.list().is_some()));
+        if multipart { children(inner, number, out) } else { part(inner, &format!("{number}.1"), out) }
+    } else {
+        out.push((number.to_owned(), Part::Leaf));
+    }
+}
+
+/// A row of `accepted.toml`.
+#[derive(Debug)]
+struct Accepted {
+    item: String,
+    files: Vec<String>,
+    ours: Option<String>,
+    theirs: Option<String>,
+}
+
+/// Takes away what `tests/differential/accepted.toml` accepts. Gives what is left, and the rows that were not used.
+///
+/// A row has `reason` and `rfc`, the `item` (a `*` at its end stands for any rest), and, as narrow as can be, `files` (in the
+/// same way) and what `culver` and `dovecot` say.
+///
+/// # Errors
+/// When the file is not as it should be.
+pub fn unexplained(differences: Vec<Difference>) -> Result<(Vec<Difference>, Vec<String>)> {
+    let path = tests_dir().join("differential/accepted.toml");
+    let table: toml::Table =
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())?.parse()?;
+    let mut rows = Vec::new();
+    for row in table.get("accepted").and_then(|v| v.as_array()).map(Vec::as_slice).unwrap_or_default() {
+        let text = |name: &str| row.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+        if text("reason").is_none() || text("rfc").is_none() {
+            bail!("{}: each row has `reason` and `rfc`", path.display());
+        }
+        let files = row.get("files").and_then(|v| v.as_array()).map(Vec::as_slice).unwrap_or_default();
+        rows.push(Accepted {
+            item: text("item").context("each row has `item`")?,
+            files: files.iter().filter_map(|f| f.as_str()).map(str::to_owned).collect(),
+            ours: text("culver"),
+            theirs: text("dovecot"),
+        });
+    }
+    let mut used = vec![false; rows.len()];
+    let left = differences
+        .into_iter()
+        .filter(|d| {
+            let row = rows.iter().position(|r| {
+                like(&r.item, &d.item)
+                    && (r.files.is_empty() || r.files.iter().any(|f| like(f, &d.file)))
+                    && r.ours.as_ref().is_none_or(|o| like(o, &d.ours))
+                    && r.theirs.as_ref().is_none_or(|t| like(t, &d.theirs))
+            });
+            if let Some(row) = row {
+                used[row] = true;
+            }
+            row.is_none()
+        })
+        .collect();
+    let unused = rows
+        .iter()
+        .zip(&used)
+        .filter(|(_, u)| !**u)
+        .map(|(r, _)| format!("{} {:?}", r.item, r.files))
+        .collect();
+    Ok((left, unused))
+}
+
+fn like(pattern: &str, text: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
+}
