@@ -50,8 +50,14 @@ impl Batch {
         let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None };
         for uid in uids {
             let known_size = self.snapshot.by_uid(*uid).and_then(|r| r.size);
-            let mut message =
-                Visited { shared: &mut shared, uid: *uid, known_size, content: None, structure: None, found_elsewhere: false };
+            let mut message = Visited {
+                shared: &mut shared,
+                uid: *uid,
+                known_size,
+                content: None,
+                structure: None,
+                found_elsewhere: false,
+            };
             let flow = visit(&mut message);
             outcome.count += 1;
             outcome.doubt |= message.found_elsewhere;

@@ -181,7 +181,8 @@ async fn a_renamed_tree_keeps_its_messages_and_sessions() {
         append(&open, "Subject: x\n\nx\n", &["\\Seen"]).await;
         let before = open.snapshot();
         account.rename(&name("a"), &name("moved/place")).await.unwrap();
-        let expected = ["INBOX", "ab", "(moved)+", "moved/place+", "moved/place/b+", "moved/place/b/c", "taken"];
+        let expected =
+            ["INBOX", "ab", "(moved)+", "moved/place+", "moved/place/b+", "moved/place/b/c", "taken"];
         assert_eq!(listing(&account).await, expected, "{layout:?}");
         // The session goes on, and it is the same object under the new name.
         append(&open, "Subject: y\n\ny\n", &[]).await;
@@ -354,5 +355,47 @@ async fn dovecot_lists_the_same_tree_and_reads_what_we_wrote() {
         let names: Vec<_> =
             account.subscriptions().await.unwrap().iter().map(MailboxName::to_string).collect();
         assert_eq!(names, ["Dove/cot", "INBOX", "日本語/台北"]);
+    }
+}
+
+#[tokio::test]
+async fn what_dovecots_compression_stored_is_read() {
+    use culver_maildir::compressed;
+    let text =
+        format!("Subject: x\r\n\r\n{}", "All work and no play makes Jack a dull boy.\r\n".repeat(4000));
+    for kind in ["gz", "bz2", "zstd", "lz4"] {
+        let house = House::with(Layout::MaildirPlusPlus, dovecot::owner(), |_| ());
+        let Some(dovecot) = Dovecot::new(house.temp.path(), &house.place.root, Layout::MaildirPlusPlus)
+        else {
+            return;
+        };
+        dovecot.configure(&format!("mail_plugins = zlib\nplugin {{\n zlib_save = {kind}\n}}\n"));
+        let answer = dovecot.say(&[&format!("APPEND INBOX {{{}+}}\r\n{text}", text.len())]);
+        assert!(answer.contains("APPENDUID"), "{answer}");
+        let dir = ["new", "cur"].into_iter().find_map(|d| std::fs::read_dir(house.path(d)).ok()?.next());
+        let file = std::fs::read(dir.unwrap().unwrap().path()).unwrap();
+        assert!(file.len() < text.len() / 2, "{kind}: it is compressed");
+        let found = compressed::recognise(&file).unwrap();
+        let plain = compressed::decompress(found, &file, 1 << 20).unwrap();
+        assert_eq!(
+            String::from_utf8(plain).unwrap().replace("\r\n", "\n"),
+            text.replace("\r\n", "\n"),
+            "{kind}"
+        );
+        // And as a message.
+        let account = house.account().await;
+        let inbox = account.open(&name("INBOX")).await.unwrap();
+        let uid = inbox.snapshot().get(0).unwrap().uid;
+        let (tell, told) = std::sync::mpsc::channel();
+        let visit: culver_store::Visit = Box::new(move |message| {
+            let mut octets = Vec::new();
+            message.read(0..u64::MAX, &mut octets).unwrap();
+            tell.send((message.size().unwrap(), octets)).unwrap();
+            std::ops::ControlFlow::Continue(())
+        });
+        inbox.visit(vec![uid], visit).await;
+        let (size, octets) = told.recv().unwrap();
+        assert_eq!((size, octets.len()), (text.len() as u64, text.len()), "{kind}");
+        assert!(octets == text.as_bytes());
     }
 }

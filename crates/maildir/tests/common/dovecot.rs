@@ -46,6 +46,12 @@ impl Dovecot {
         Some(Self { conf, home })
     }
 
+    /// Adds to its configuration.
+    pub fn configure(&self, text: &str) {
+        let old = std::fs::read_to_string(&self.conf).unwrap();
+        std::fs::write(&self.conf, old + text).unwrap();
+    }
+
     /// Says these commands (without tags) and gives back all that was answered.
     pub fn say(&self, commands: &[&str]) -> String {
         let mut command = Command::new("timeout");
