@@ -3,7 +3,7 @@
 //! What is broken is shown as Dovecot shows it: a missing domain is `MISSING_DOMAIN`, a missing local part
 //! `MISSING_MAILBOX`, so that clients see that something was there.
 
-use crate::wire::nstring;
+use crate::wire::{nstring, text};
 
 /// One element of an address list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,10 +22,9 @@ impl Address {
     /// `address` (RFC 9051 §9).
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'(');
-        for (i, part) in [&self.name, &self.route, &self.mailbox, &self.host].into_iter().enumerate() {
-            if i > 0 {
-                out.push(b' ');
-            }
+        text(out, self.name.as_deref());
+        for part in [&self.route, &self.mailbox, &self.host] {
+            out.push(b' ');
             nstring(out, part.as_deref());
         }
         out.push(b')');
@@ -78,6 +77,8 @@ struct Words {
     phrase: Vec<u8>,
     /// As a local part: no spaces around dots.
     local: Vec<u8>,
+    /// Are there words that no dot joins? Then it is no local part.
+    apart: bool,
 }
 
 impl Parser<'_> {
@@ -127,7 +128,7 @@ impl Parser<'_> {
 
     /// Atoms, quoted strings and dots, up to a special.
     fn words(&mut self) -> Words {
-        let mut w = Words { phrase: Vec::new(), local: Vec::new() };
+        let mut w = Words { phrase: Vec::new(), local: Vec::new(), apart: false };
         let mut gap = false;
         loop {
             let before = self.rest.len();
@@ -136,6 +137,7 @@ impl Parser<'_> {
             match self.peek() {
                 Some(b'"') => {
                     self.next();
+                    w.apart |= gap && w.local.last().is_some_and(|b| *b != b'.');
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
@@ -153,6 +155,7 @@ impl Parser<'_> {
                     }
                 }
                 Some(b) if !b"<>@,;:()[]\"".contains(&b) => {
+                    w.apart |= gap && b != b'.' && w.local.last().is_some_and(|b| *b != b'.');
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
@@ -169,10 +172,13 @@ impl Parser<'_> {
     }
 
     fn domain(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out: Vec<u8> = Vec::new();
         loop {
+            let before = self.rest.len();
             self.white();
+            let gap = self.rest.len() < before && out.last().is_some_and(|b| *b != b'.');
             match self.peek() {
+                Some(b) if gap && b != b'.' => return out,
                 Some(b'[') => {
                     while let Some(b) = self.next() {
                         out.push(b);
@@ -217,7 +223,10 @@ impl Parser<'_> {
                 let host = self.domain();
                 self.white();
                 let name = Some(std::mem::take(&mut self.comment)).filter(|n| !n.is_empty());
-                let mut address = Address { name, route: None, mailbox: Some(words.local), host: Some(host) };
+                let mut address = match words.apart {
+                    false => Address { name, route: None, mailbox: Some(words.local), host: Some(host) },
+                    true => Address { name: Some(words.phrase), ..Address::default() },
+                };
                 fill(&mut address);
                 out.push(address);
                 self.to_separator();
