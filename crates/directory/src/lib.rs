@@ -1,1 +1,18 @@
-//! Placeholder head.
+//! Who is who: accounts, what they log in with and where their mail lies, from one or more sources.
+//!
+//! [`Login::parse`] is the login rule, the only door for a name that a client typed. [`Directory`] asks its sources in
+//! order. Passwords are carried here as stored and never looked into: that is `culver-auth`'s subject. Nothing is
+//! cached here except what a source must read as a whole.
+//!
+//! A source that cannot answer is an [`Outage`]; it is never reported as "no such account".
+
+mod account;
+pub mod builtin;
+mod directory;
+mod location;
+mod login;
+
+pub use account::{Account, Layout, MailLocation, Network, Secret};
+pub use directory::{Directory, Outage, Source};
+pub use location::{Names, NotALocation, expand};
+pub use login::{Login, Syntax};

@@ -1,8 +1,8 @@
 //! State x command: which handler runs, and what every command needs whatever it is: the sync afterwards.
 
 use crate::command::{
-    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search, select,
-    status, store,
+    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search,
+    select, status, store,
 };
 use crate::context::Context;
 use crate::state::{Access, Authenticated, Selected, State};
@@ -11,11 +11,11 @@ use crate::sync;
 use crate::view::Expunges;
 use crate::wire::Wire;
 use culver_auth::Secured;
+use culver_imap::capability::Login;
 use culver_imap::command as c;
 use culver_imap::command::{Command, Numbering};
-use culver_imap::capability::Login;
-use culver_imap::{Framer, Limits};
 use culver_imap::response::{self, Code, Condition};
+use culver_imap::{Framer, Limits};
 use culver_store::Subscribed;
 
 /// `Ok(None)`: the session ends.
@@ -144,10 +144,7 @@ async fn start_tls(framer: &mut Framer, cx: &mut Context) -> Outcome {
     response::status(&mut cx.wire.out, tag, Condition::Ok, None, "Begin TLS negotiation now");
     cx.wire.flush().await?;
     cx.wire.start_tls(&acceptor).await?;
-    *framer = Framer::new(Limits {
-        line: cx.service.settings.line_limit,
-        ..Limits::default()
-    });
+    *framer = Framer::new(Limits { line: cx.service.settings.line_limit, ..Limits::default() });
     cx.peer.secured = Secured::Tls;
     // The answer has been sent: nothing more to say, and the session goes on.
     Err(Stop::Answered)

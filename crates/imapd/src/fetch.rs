@@ -377,7 +377,9 @@ fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Fail
     let structure = message.structure()?;
     let range = match section.of {
         SectionOf::Everything => structure.content_of(part),
-        SectionOf::Header | SectionOf::HeaderFields(_) | SectionOf::HeaderFieldsNot(_) => structure.header_of(part),
+        SectionOf::Header | SectionOf::HeaderFields(_) | SectionOf::HeaderFieldsNot(_) => {
+            structure.header_of(part)
+        }
         SectionOf::Text => structure.text_of(part),
         SectionOf::Mime => structure.mime_of(part),
     };
@@ -400,7 +402,8 @@ fn decoded(message: &mut dyn Message, part: &[u32]) -> Result<Option<Vec<u8>>, F
         }
     };
     if range.end - range.start > DECODE_UP_TO {
-        let text = format!("The part is larger than {DECODE_UP_TO} octets, the most that BINARY decodes here");
+        let text =
+            format!("The part is larger than {DECODE_UP_TO} octets, the most that BINARY decodes here");
         return Err(Refusal::Limit(text).into());
     }
     let mut octets = Vec::with_capacity((range.end - range.start) as usize);

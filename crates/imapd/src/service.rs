@@ -76,7 +76,12 @@ impl ImapService {
     }
 
     /// Hands the circumstances of a session to `then`: for CAPABILITY and its response code.
-    pub fn with_circumstances<T>(&self, login: Login, peer: &Peer, then: impl FnOnce(&Circumstances<'_>) -> T) -> T {
+    pub fn with_circumstances<T>(
+        &self,
+        login: Login,
+        peer: &Peer,
+        then: impl FnOnce(&Circumstances<'_>) -> T,
+    ) -> T {
         let mechanisms: Vec<&str> = match login {
             Login::After => Vec::new(),
             Login::Before => self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect(),

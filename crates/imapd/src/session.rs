@@ -174,8 +174,9 @@ impl Session {
         };
         tokio::select! {
             more = timeout(limit, self.cx.wire.fill()) => match more {
-                Ok(more) if more.map_err(Stop::Ended)? => Ok(()),
-                Ok(_) => Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(false)) => Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Err(broken)) => Err(Stop::Ended(broken)),
                 Err(_) => Err(autologout()),
             },
             () = self.cx.shutdown.wait() => Err(shutting_down()),
@@ -192,9 +193,10 @@ impl Session {
         let settings = &self.cx.service.settings;
         let small = announced.size <= settings.inline_literal as u64;
         let refusal = match (&self.state, append) {
-            (State::NotAuthenticated, _) if announced.size > 8 * 1024 => {
-                Some(Done::no(Code::Plain(WireCode::TooBig), "Before login a literal may have 8192 octets at most"))
-            }
+            (State::NotAuthenticated, _) if announced.size > 8 * 1024 => Some(Done::no(
+                Code::Plain(WireCode::TooBig),
+                "Before login a literal may have 8192 octets at most",
+            )),
             (State::Authenticated(_) | State::Selected(_), Some(name)) => {
                 match self.append_literal(announced, name, small, spool).await {
                     Ok(()) => None,

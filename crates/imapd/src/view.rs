@@ -146,7 +146,12 @@ impl View {
 
     /// The UIDs in the view that a command names. `saved` stands for `$`. `Err` when a sequence number lies
     /// beyond the view: such a command is BAD (RFC 9051 §9, `seq-number`: "MUST be valid"); UIDs may name nothing.
-    pub fn resolve(&self, set: &SequenceSet, numbering: Numbering, saved: &UidSet) -> Result<UidSet, OutOfRange> {
+    pub fn resolve(
+        &self,
+        set: &SequenceSet,
+        numbering: Numbering,
+        saved: &UidSet,
+    ) -> Result<UidSet, OutOfRange> {
         let all = &self.told;
         match (set, numbering) {
             (SequenceSet::Saved, _) => Ok(all.select(saved).map(|(_, r)| r.uid).collect()),
@@ -178,7 +183,12 @@ pub struct OutOfRange {
 
 impl From<Diff> for News {
     fn from(d: Diff) -> Self {
-        Self { expunged: d.expunged, changed: d.changed, arrived: d.arrived, keywords_added: d.keywords_added }
+        Self {
+            expunged: d.expunged,
+            changed: d.changed,
+            arrived: d.arrived,
+            keywords_added: d.keywords_added,
+        }
     }
 }
 

@@ -5,15 +5,16 @@
 //! CRLF already) they are read where they are wanted.
 //!
 //! A size that the name tells is believed for a large file only if the name's `S` is what the file really has;
-//! otherwise its lines are counted once.
+//! otherwise its lines are counted once. Compressed files (Dovecot's plugin) are served as what they hold.
 
+use crate::compressed;
 use crate::core::Result;
 use crate::filename;
 use crate::place::MailboxPlace;
 use async_trait::async_trait;
 use bytes::Bytes;
 use culver_store::BodyReader;
-use culver_store::io::File;
+use culver_store::io::{File, Fs};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +23,22 @@ use std::sync::Arc;
 pub const SMALL: u64 = 1 << 20;
 /// Octets read at a time from larger ones.
 const CHUNK: usize = 128 << 10;
+
+/// No message is larger after decompression.
+const MOST_DECOMPRESSED: u64 = 1 << 30;
+
+/// A file, read from its start.
+struct Reading<'a> {
+    file: &'a File,
+    at: u64,
+}
+impl io::Read for Reading<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
 
 /// LF to CRLF over pieces of any size; a CR before the LF is not doubled.
 #[derive(Clone, Copy, Default, Debug)]
@@ -66,13 +83,24 @@ pub struct Large {
 
 impl Content {
     /// From an open file. `name` is its name, `wire` the size that is on record.
-    pub fn open(file: File, name: &[u8], wire: Option<u64>) -> io::Result<Self> {
+    pub fn open(fs: &Fs, file: File, name: &[u8], wire: Option<u64>) -> io::Result<Self> {
         let stored = file.stat()?.size;
+        let mut start = [0; compressed::MAGIC_LEN];
         if stored <= SMALL {
             let octets = file.read_from(0, usize::MAX >> 1)?;
+            if let Some(how) = compressed::recognise(&octets) {
+                return Self::decompress(fs, compressed::reader(how, &octets[..], MOST_DECOMPRESSED)?);
+            }
             let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
             ToWire::default().push(&octets, &mut out);
             return Ok(Self::Small(out.into()));
+        }
+        let n = file.read_full_at(&mut start, 0)?;
+        if let Some(how) = compressed::recognise(&start[..n]) {
+            return Self::decompress(
+                fs,
+                compressed::reader(how, Reading { file: &file, at: 0 }, MOST_DECOMPRESSED)?,
+            );
         }
         let told = filename::sizes(name);
         let wire = match wire.or(told.wire) {
@@ -80,6 +108,36 @@ impl Content {
             _ => count(&file)?,
         };
         Ok(Self::Large(Large { file: Arc::new(file), stored, wire }))
+    }
+
+    /// What comes out is kept in wire form: in memory, or in a file without a name if it is large.
+    fn decompress(fs: &Fs, mut plain: impl io::Read) -> io::Result<Self> {
+        let mut buffer = vec![0; CHUNK];
+        let (mut form, mut out) = (ToWire::default(), Vec::new());
+        let mut spilled: Option<(File, u64)> = None;
+        loop {
+            let n = match plain.read(&mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            form.push(&buffer[..n], &mut out);
+            if let Some((file, len)) = &mut spilled {
+                file.write_all(&out)?;
+                *len += out.len() as u64;
+                out.clear();
+            } else if out.len() as u64 > SMALL {
+                let mut file = fs.anonymous()?;
+                file.write_all(&out)?;
+                spilled = Some((file, out.len() as u64));
+                out.clear();
+            }
+            if n == 0 {
+                return Ok(match spilled {
+                    Some((file, len)) => Self::Large(Large { file: Arc::new(file), stored: len, wire: len }),
+                    None => Self::Small(out.into()),
+                });
+            }
+        }
     }
 
     /// Octets on the wire.
@@ -286,7 +344,7 @@ impl BodyReader for FileReader {
     async fn next(&mut self) -> Result<Bytes> {
         let lost = || self.place.failure("reading a message", io::ErrorKind::Interrupted.into());
         let mut stream = self.stream.take().ok_or_else(lost)?;
-        let job = move |_: &culver_store::io::Fs| {
+        let job = move |_: &Fs| {
             let mut out = Vec::with_capacity(CHUNK + CHUNK / 16);
             let done = stream.next(&mut out);
             (stream, done.map(|()| Bytes::from(out)))

@@ -46,6 +46,8 @@ pub struct Core {
     pub extra_names: FxHashMap<Uid, Vec<Entry>>,
     /// While watched: messages whose last name was moved away, and since when.
     pub limbo: FxHashMap<Uid, std::time::Instant>,
+    /// How often directories were listed.
+    pub listings: u64,
     /// Is the mailbox gone?
     pub gone: bool,
     /// New UIDs from here on if the last stop was not in order; 0 otherwise.

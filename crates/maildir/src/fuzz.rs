@@ -1,6 +1,8 @@
 //! Fuzz targets: any bytes, no panic, and what is read and written is read back.
 
-use crate::{filename, keywords, subscriptions, uidlist};
+use crate::codec::{Reader, Writer};
+use crate::model::{Change, Model};
+use crate::{checkpoint, filename, journal, keywords, subscriptions, uidlist};
 use culver_snapshot::MailboxId;
 
 /// Names of message files.
@@ -37,4 +39,36 @@ pub fn fuzz_keywords(data: &[u8]) {
 pub fn fuzz_subscriptions(data: &[u8]) {
     let Ok(list) = subscriptions::Subscriptions::read(data, '.') else { return };
     assert_eq!(subscriptions::Subscriptions::read(&list.write(), '.'), Ok(list));
+}
+
+/// A checkpoint: any octets; and, behind the checksum that a fuzzer cannot guess, any body.
+pub fn fuzz_checkpoint(data: &[u8]) {
+    assert!(checkpoint::decode(data).is_none() || data.len() > 20);
+    let Some((model, generation)) = checkpoint::decode_body(&mut Reader::new(data)) else { return };
+    let written = checkpoint::encode(&model, generation);
+    let (again, g) = checkpoint::decode(&written).expect("it was just written");
+    assert_eq!(g, generation);
+    assert!(again.snapshot.iter().eq(model.snapshot.iter()));
+    assert_eq!(checkpoint::encode(&again, generation), written);
+}
+
+/// A journal: any octets as a file; and any octets as a change, which is applied.
+pub fn fuzz_journal(data: &[u8]) {
+    let mut model = Model::empty(
+        MailboxId([1; 16]),
+        culver_base::UidValidity::MIN,
+        culver_base::Uid::MIN,
+        culver_base::ModSeq::ZERO,
+    );
+    assert!(journal::replay(data, 1, &mut model).is_none_or(|r| r.good <= data.len()));
+    let Some(change) = Change::decode(&mut Reader::new(data)) else { return };
+    let mut w = Writer::default();
+    change.encode(&mut w);
+    assert_eq!(Change::decode(&mut Reader::new(&w.out)).as_ref(), Some(&change));
+    let before = model.snapshot.highest_mod_seq;
+    model.apply(&change);
+    assert!(model.snapshot.highest_mod_seq >= before);
+    assert_eq!(model.names.read().len(), model.snapshot.len());
+    // A second time, on what the first one left.
+    model.apply(&change);
 }

@@ -127,3 +127,6 @@ fn next_frame(octets: &[u8], highest: ModSeq) -> Option<(Change, usize)> {
     let change = Change::decode(&mut r)?;
     r.is_at_end().then_some((change, 8 + len))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The store on Maildir: what lies on disk is plain Maildir with Dovecot's companions, written under Dovecot's
 //! locks, so that either program can serve the same tree, also in turns.
 
+pub mod account;
 pub mod append;
 pub mod checkpoint;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod expunge;
 pub mod filename;
 pub mod flags;
 pub mod flush;
+pub mod folders;
 pub mod fuzz;
 pub mod journal;
 pub mod keywords;
@@ -26,14 +28,18 @@ pub mod scan;
 pub mod special_use;
 pub mod spool;
 pub mod state;
+pub mod store;
 pub mod subscriptions;
 pub mod sync;
 pub mod transfer;
+pub mod tree;
 pub mod uidlist;
 pub mod uidvalidity;
 pub mod visit;
 pub mod watch;
 
+pub use account::MaildirAccount;
 pub use mailbox::MaildirMailbox;
 pub use place::{FlagWrites, MailboxPlace, MaildirSettings};
 pub use spool::MaildirSpool;
+pub use store::{Auto, AutoMailbox, MaildirStore, StoreSettings};

@@ -57,6 +57,8 @@ pub struct MaildirMailbox {
     applying: AtomicBool,
     /// A task that watches is under way.
     watching: AtomicBool,
+    /// Watches are there, and a look was had since.
+    listening: AtomicBool,
     /// Its watches, once they are there.
     watches: Mutex<Option<Watches>>,
 }
@@ -95,6 +97,7 @@ impl MaildirMailbox {
             pending: Mutex::default(),
             applying: AtomicBool::new(false),
             watching: AtomicBool::new(false),
+            listening: AtomicBool::new(false),
             watches: Mutex::new(None),
         });
         this.look(Force::No).await?;
@@ -108,12 +111,9 @@ impl MaildirMailbox {
         self.core.lock().await.leave();
     }
 
-    /// Its directory has another name now.
-    pub async fn renamed(&self, place: MailboxPlace) {
-        let place = Arc::new(place);
-        let mut core = self.core.lock().await;
-        core.place = place.clone();
-        *self.place.lock() = place;
+    /// Keeps the writer's side while the account deletes or renames directories: no verb finds them missing meanwhile.
+    pub async fn hold(&self) -> Held<'_> {
+        Held { mailbox: self, core: self.core.clone().lock_owned().await }
     }
 
     /// Writes what is due, and closes the journal in order. The mailbox stays usable; the next change opens it again.
@@ -328,9 +328,40 @@ impl MaildirMailbox {
     }
 }
 
+/// A mailbox of which only the account can change anything now. Dropping it lets the verbs go on.
+pub struct Held<'a> {
+    mailbox: &'a MaildirMailbox,
+    core: OwnedMutexGuard<Core>,
+}
+
+impl Held<'_> {
+    /// The mailbox is deleted: sessions are told, verbs are refused from now on.
+    pub fn mark_gone(mut self) {
+        self.core.leave();
+    }
+
+    /// Its directories have other names now.
+    pub fn renamed(mut self, place: MailboxPlace) {
+        let place = Arc::new(place);
+        self.core.state.moved_to(place.state.clone());
+        self.core.place = place.clone();
+        *self.mailbox.place.lock() = place;
+    }
+}
+
 // ---- changes from outside ---------------------------------------------------------------------------------------
 
 impl MaildirMailbox {
+    /// Are changes of other programs heard of by events?
+    pub fn is_watched(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// How often directories were listed since it was opened: what events are to spare.
+    pub async fn listings(&self) -> u64 {
+        self.core.lock().await.listings
+    }
+
     /// For the watcher: where its events go.
     pub fn pending(&self) -> &Mutex<Pending> {
         &self.pending
@@ -448,7 +479,9 @@ impl MaildirMailbox {
         }
         drop(self.look(Force::No).await);
         self.kick().await;
-        self.watches.lock().is_some()
+        let installed = self.watches.lock().is_some();
+        self.listening.store(installed, Ordering::Release);
+        installed
     }
 
     async fn rewatch(&self) {
@@ -467,6 +500,7 @@ impl MaildirMailbox {
 
     async fn remove_watches(&self) {
         self.note_quiet().await;
+        self.listening.store(false, Ordering::Release);
         self.core.lock().await.watched = false;
         if let Some(watches) = self.watches.lock().take() {
             self.place().watcher.forget(watches, &self.me);
@@ -535,7 +569,7 @@ impl Mailbox for MaildirMailbox {
     }
 
     async fn refresh(&self) -> Result<()> {
-        if self.watches.lock().is_some() {
+        if self.is_watched() {
             self.pump();
             if !self.pending.lock().is_empty() || self.core.lock().await.needs_care() {
                 self.apply_events().await?;

@@ -14,6 +14,7 @@ use crate::list::{self, List};
 use crate::model::{Model, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace, uidlist_lock};
 use crate::state::{State, Trust, after_crash, base_mod_seq, rebase};
+use crate::uidvalidity;
 use culver_base::{ModSeq, Uid, UidValidity};
 use culver_snapshot::MailboxId;
 use culver_store::Refusal;
@@ -124,6 +125,7 @@ impl Begin {
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),
+            listings: 0,
             gone: false,
             uid_floor: floor,
             tell,
@@ -181,9 +183,13 @@ fn new_id() -> MailboxId {
 }
 
 /// A UIDVALIDITY that no mailbox of this account had before.
-fn new_validity(_fs: &Fs, _place: &MailboxPlace) -> UidValidity {
-    let seconds = u32::try_from(crate::clock::now().seconds).unwrap_or(u32::MAX);
-    UidValidity::new(seconds).unwrap_or(UidValidity::MIN)
+fn new_validity(fs: &Fs, place: &MailboxPlace) -> UidValidity {
+    let now = crate::clock::now().seconds;
+    let given = fs.make_root(&place.control_root).and_then(|root| uidvalidity::next(&root, now));
+    given.unwrap_or_else(|error| {
+        tracing::debug!(place = %place.label(), %error, "dovecot-uidvalidity cannot be written; the time of day is taken");
+        uidvalidity::fallback(now)
+    })
 }
 
 /// Removes what programs that died left in `tmp`. Failures do not matter.

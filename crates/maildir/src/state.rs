@@ -113,6 +113,11 @@ impl State {
         }
     }
 
+    /// The folder was renamed.
+    pub fn moved_to(&mut self, folder: PathBuf) {
+        self.folder = folder;
+    }
+
     /// Is nothing being written, so that a checkpoint is due?
     pub fn is_broken(&self) -> bool {
         self.journal.is_none()

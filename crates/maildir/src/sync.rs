@@ -114,6 +114,7 @@ impl Core {
         let mut wanted = changed;
         let mut missing: Option<UidSet> = None;
         for look in 0..LOOKS {
+            self.listings += 1;
             let list = |dir: &culver_store::io::Dir<'_>, wanted: bool| {
                 wanted.then(|| dir.read_dir()).transpose().map_err(|e| self.failure("listing the mailbox", e))
             };

@@ -143,7 +143,7 @@ impl Visited<'_, '_> {
             let opened = self.shared.open(self.uid);
             self.content = Some(opened.and_then(|(file, entry, elsewhere)| {
                 self.found_elsewhere = elsewhere;
-                Content::open(file, &entry.name, self.known_size)
+                Content::open(self.shared.fs, file, &entry.name, self.known_size)
                     .map_err(|e| self.shared.batch.place.failure("reading a message", e))
             }));
         }

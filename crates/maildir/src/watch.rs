@@ -137,6 +137,10 @@ impl Watcher {
         let fd = Fd(Arc::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?));
         let instance =
             Arc::new(Instance { fd: fd.clone(), targets: Mutex::default(), reading: Mutex::default() });
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; this descriptor stays open as long as `ready` holds it"
+        )]
         let ready = AsyncFd::new(fd)?;
         let listening = Arc::downgrade(&instance);
         tokio::spawn(async move {
@@ -171,7 +175,7 @@ impl Watcher {
             if targets.get(&wd).is_some_and(|t| t.mailbox.ptr_eq(mailbox)) {
                 targets.remove(&wd);
                 // It fails when the directory is gone, and the watch with it.
-                drop(inotify::remove_watch(instance.fd.0.as_fd(), wd));
+                let _ = inotify::remove_watch(instance.fd.0.as_fd(), wd);
             }
         }
     }

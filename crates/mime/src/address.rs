@@ -3,7 +3,7 @@
 //! What is broken is shown as Dovecot shows it: a missing domain is `MISSING_DOMAIN`, a missing local part
 //! `MISSING_MAILBOX`, so that clients see that something was there.
 
-use crate::wire::nstring;
+use crate::wire::{nstring, text};
 
 /// One element of an address list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,10 +22,9 @@ impl Address {
     /// `address` (RFC 9051 §9).
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'(');
-        for (i, part) in [&self.name, &self.route, &self.mailbox, &self.host].into_iter().enumerate() {
-            if i > 0 {
-                out.push(b' ');
-            }
+        text(out, self.name.as_deref());
+        for part in [&self.route, &self.mailbox, &self.host] {
+            out.push(b' ');
             nstring(out, part.as_deref());
         }
         out.push(b')');

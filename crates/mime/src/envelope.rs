@@ -2,7 +2,7 @@
 
 use crate::address::{self, Address};
 use crate::fields;
-use crate::wire::nstring;
+use crate::wire::{nstring, text};
 
 /// The envelope of a header block, as wire bytes. Of a field that is there more than once, the last counts.
 pub fn envelope(header: &[u8]) -> Vec<u8> {
@@ -33,7 +33,7 @@ pub fn envelope(header: &[u8]) -> Vec<u8> {
     let mut out = vec![b'('];
     nstring(&mut out, date.as_deref());
     out.push(b' ');
-    nstring(&mut out, subject.as_deref());
+    text(&mut out, subject.as_deref());
     for addresses in [from, sender, reply_to, list(to), list(cc), list(bcc)] {
         out.push(b' ');
         write(&mut out, addresses);

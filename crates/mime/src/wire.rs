@@ -8,6 +8,19 @@ pub fn nstring(out: &mut Vec<u8>, value: Option<&[u8]>) {
     }
 }
 
+/// `nstring` of a text that people read: each run of white space is one space, none at the ends, as Dovecot does it.
+pub fn text(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    let Some(value) = value else { return out.extend_from_slice(b"NIL") };
+    let mut shown = Vec::with_capacity(value.len());
+    for word in value.split(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).filter(|w| !w.is_empty()) {
+        if !shown.is_empty() {
+            shown.push(b' ');
+        }
+        shown.extend_from_slice(word);
+    }
+    string(out, &shown);
+}
+
 /// `string` (RFC 9051 §9). 8-bit and control octets need a literal, which every dialect reads.
 pub fn string(out: &mut Vec<u8>, value: &[u8]) {
     if value.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e)) && value.len() < 1000 {

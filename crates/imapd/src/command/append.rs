@@ -36,7 +36,12 @@ pub async fn run(
             }
             Literal::SetAside { index, .. } => match cx.aside.get_mut(index).and_then(Option::take) {
                 Some(spooled) => spooled?,
-                None => return Ok(Done::no(Code::Plain(WireCode::ServerBug), "The message was lost on its way in")),
+                None => {
+                    return Ok(Done::no(
+                        Code::Plain(WireCode::ServerBug),
+                        "The message was lost on its way in",
+                    ));
+                }
             },
         };
         new.push(NewMessage { body, flags: message.flags, internal_date: message.date });

@@ -27,7 +27,11 @@ pub async fn run(
         }
         return Err(Done::no(Code::Plain(WireCode::Cannot), "That mechanism is not offered here").into());
     };
-    let binding = cx.wire.stream().and_then(culver_net::Stream::channel_binding);
+    let binding =
+        cx.wire.stream().and_then(culver_net::Stream::channel_binding).map(|b| culver_auth::ChannelBinding {
+            exporter: b.tls_exporter.unwrap_or_default(),
+            end_point: b.tls_server_end_point,
+        });
     let service = cx.service.clone();
     let mut exchange = service.auth.start(mechanism, &cx.peer, binding);
     let mut answer = match initial {
@@ -65,8 +69,9 @@ async fn ask(challenge: &[u8], framer: &mut Framer, cx: &mut Context) -> Result<
         }
         let more = tokio::time::timeout(cx.service.settings.login_timeout, cx.wire.fill()).await;
         match more {
-            Ok(more) if more.map_err(Stop::Ended)? => {}
-            Ok(_) => return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Err(broken)) => return Err(Stop::Ended(broken)),
             Err(_) => return Err(crate::session::autologout()),
         }
     };

@@ -151,7 +151,9 @@ impl Rendered {
                     while reader.remaining() > 0 {
                         // The length has been announced: a failure now cannot be answered, only the session ended.
                         let octets = reader.next().await.map_err(|e| {
-                            Stop::Ended(std::io::Error::other(format!("a message broke off in the middle: {e}")))
+                            Stop::Ended(std::io::Error::other(format!(
+                                "a message broke off in the middle: {e}"
+                            )))
                         })?;
                         wire.send(&octets).await?;
                     }
@@ -208,18 +210,23 @@ pub fn answer(selected: &Selected, failed: Vec<(Uid, Failure)>) -> Done {
     let Some((first, why)) = failed.first() else { return Done::ok("FETCH completed") };
     let all_gone = failed.iter().all(|(_, f)| matches!(f, Failure::Refused(Refusal::ExpungeIssued)));
     if all_gone {
-        return Done::no(Code::Plain(WireCode::ExpungeIssued), "Some of the messages are gone; the others were sent");
+        return Done::no(
+            Code::Plain(WireCode::ExpungeIssued),
+            "Some of the messages are gone; the others were sent",
+        );
     }
     for (uid, failure) in &failed {
         tracing::warn!(account = %selected.user.name, mailbox = %selected.name, %uid, "a message could not be sent: {failure}");
     }
     let code = match why {
-        Failure::Refused(Refusal::Cannot(_)) => Code::Plain(WireCode::UnknownCte),
+        Failure::Refused(Refusal::Cannot(_)) => Some(Code::Plain(WireCode::UnknownCte)),
         Failure::Refused(refusal) => Done::from(refusal.clone()).code,
-        Failure::Fault(_) => Code::Plain(WireCode::ServerBug),
+        Failure::Fault(_) => Some(Code::Plain(WireCode::ServerBug)),
     };
     let text = match (why, failed.len()) {
-        (Failure::Refused(refusal), 1) => format!("The message with UID {first} could not be sent: {refusal}"),
+        (Failure::Refused(refusal), 1) => {
+            format!("The message with UID {first} could not be sent: {refusal}")
+        }
         (Failure::Fault(_), 1) => format!("The message with UID {first} cannot be read for now"),
         (_, n) => format!("{n} messages could not be read, the first has UID {first}; the others were sent"),
     };

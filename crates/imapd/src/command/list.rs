@@ -5,10 +5,10 @@ use crate::context::Context;
 use crate::pattern::Pattern;
 use crate::state::Authenticated;
 use crate::stop::{Done, Stop};
-use culver_base::{MailboxName, SpecialUse};
 use culver_base::mailbox_name::SEPARATOR;
-use culver_imap::command::{List, ListReturn, ListSelect, StatusItem};
+use culver_base::{MailboxName, SpecialUse};
 use culver_imap::Dialect;
+use culver_imap::command::{List, ListReturn, ListSelect, StatusItem};
 use culver_imap::response::{self, ListEntry};
 use culver_store::ListedMailbox;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub async fn run(user: &Authenticated, cmd: List, cx: &mut Context) -> Result<Do
         cx.wire.relieve().await?;
         if let Some(items) = statuses.filter(|_| line.selectable && line.matched) {
             // RFC 5819 §2: a mailbox whose status cannot be had has no STATUS line; the rest goes on.
-            if let Ok(values) = status::values(user, name, items, cx).await {
+            if let Ok(values) = status::values(user, name, items, cx.service.settings.append_limit).await {
                 response::status_response(&mut cx.wire.out, name.as_str(), values, dialect);
                 cx.wire.relieve().await?;
             }

@@ -53,12 +53,12 @@ fn place(account: &culver_directory::Account) -> Place {
 pub fn denied(denied: Denied, cx: &mut Context) -> Done {
     cx.failed_logins += 1;
     let code = match &denied {
-        Denied::Credentials => Code::AuthenticationFailed,
-        Denied::Disabled { .. } => Code::ContactAdmin,
-        Denied::Temporary => Code::Unavailable,
-        Denied::NotAllowedHere => Code::AuthorizationFailed,
-        Denied::PrivacyRequired => Code::PrivacyRequired,
-        _ => Code::AuthenticationFailed,
+        Denied::Credentials => WireCode::AuthenticationFailed,
+        Denied::Disabled { .. } => WireCode::ContactAdmin,
+        Denied::Temporary => WireCode::Unavailable,
+        Denied::NotAllowedHere => WireCode::AuthorizationFailed,
+        Denied::PrivacyRequired => WireCode::PrivacyRequired,
+        _ => WireCode::AuthenticationFailed,
     };
-    Done::no(Some(code), denied.text())
+    Done::no(Code::Plain(code), denied.text())
 }

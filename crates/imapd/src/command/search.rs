@@ -105,7 +105,10 @@ fn in_view(key: SearchKey, selected: &Selected) -> Result<SearchKey, Stop> {
 /// What SAVE keeps: MIN and MAX alone keep only those (RFC 5182 §2.4).
 fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
     let has = |r| returns.contains(&r);
-    if has(SearchReturn::All) || has(SearchReturn::Count) || !(has(SearchReturn::Min) || has(SearchReturn::Max)) {
+    if has(SearchReturn::All)
+        || has(SearchReturn::Count)
+        || !(has(SearchReturn::Min) || has(SearchReturn::Max))
+    {
         return found.clone();
     }
     let mut kept = UidSet::new();

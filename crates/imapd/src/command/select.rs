@@ -110,11 +110,8 @@ async fn resync(selected: &mut Selected, known: &QResync, cx: &mut Context) -> R
     if !gone.is_empty() {
         response::vanished(&mut cx.wire.out, response::Vanished::Earlier, &gone);
     }
-    let changed: UidSet = view
-        .select(&interesting)
-        .filter(|(_, r)| r.mod_seq > known.mod_seq)
-        .map(|(_, r)| r.uid)
-        .collect();
+    let changed: UidSet =
+        view.select(&interesting).filter(|(_, r)| r.mod_seq > known.mod_seq).map(|(_, r)| r.uid).collect();
     let plan = Plan::resync(selected.user.enabled);
     fetch::send(selected, plan, changed, &UidSet::new(), &mut cx.wire).await?;
     Ok(())
@@ -126,9 +123,10 @@ fn matching_prefix(view: &Snapshot, known: &QResync) -> u32 {
     let Some((numbers, uids)) = &known.sequence_match else { return 0 };
     let (numbers, uids) = (numbers.resolve(0), uids.resolve(0));
     // Both lists are ascending and of one length; a client that lies is only told more than it needs.
-    let agreeing = numbers.iter().zip(uids.iter()).take_while(|(n, uid)| {
-        view.get(*n as usize - 1).is_some_and(|r| r.uid.get() == *uid)
-    });
+    let agreeing = numbers
+        .iter()
+        .zip(uids.iter())
+        .take_while(|(n, uid)| view.get(*n as usize - 1).is_some_and(|r| r.uid.get() == *uid));
     agreeing.map(|(_, uid)| uid).last().unwrap_or(0)
 }
 

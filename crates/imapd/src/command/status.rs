@@ -22,7 +22,7 @@ pub async fn run(
     let name = names::known(mailbox)?;
     // RFC 7162 §3.1: asking for HIGHESTMODSEQ switches CONDSTORE on.
     user.enabled.condstore |= items.contains(&StatusItem::HighestModSeq);
-    let values = values(user, name, items, cx).await?;
+    let values = values(user, name, items, cx.service.settings.append_limit).await?;
     response::status_response(&mut cx.wire.out, name.as_str(), values, user.enabled.dialect());
     Ok(Done::ok("STATUS completed"))
 }
@@ -32,7 +32,7 @@ pub async fn values(
     user: &Authenticated,
     name: &MailboxName,
     items: &[StatusItem],
-    cx: &Context,
+    append_limit: Option<u64>,
 ) -> Result<Vec<(StatusItem, Option<u64>)>, Stop> {
     let mailbox = user.mail.open(name).await?;
     let size = match items.contains(&StatusItem::Size) {
@@ -50,7 +50,7 @@ pub async fn values(
         StatusItem::Deleted => Some(counts.deleted as u64),
         StatusItem::Size => Some(size),
         StatusItem::HighestModSeq => Some(now.highest_mod_seq.get()),
-        StatusItem::AppendLimit => cx.service.settings.append_limit,
+        StatusItem::AppendLimit => append_limit,
     };
     Ok(items.iter().map(|item| (*item, value(item))).collect())
 }

@@ -127,6 +127,13 @@ impl Fs {
         self.open_root(path)
     }
 
+    /// A file without a name, for reading and writing, that goes with its last descriptor. It lies in memory (and in
+    /// swap space).
+    pub fn anonymous(&self) -> io::Result<File> {
+        let fd = rustix::fs::memfd_create(c"culver", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(File::new(fd, self.calls.clone()))
+    }
+
     /// A directory kept from an earlier job. The kernel checks each use of it against this job's owner.
     pub fn dir(&self, handle: &DirHandle) -> Dir<'_> {
         Dir { fs: self, open: handle.0.clone() }
@@ -336,7 +343,17 @@ impl<'fs> Dir<'fs> {
 
     /// As [`Self::rename_to`], but an error (`AlreadyExists`) when the name is taken.
     pub fn rename_new(&self, name: &[u8], to: &Dir<'_>, to_name: &[u8]) -> io::Result<()> {
-        self.calls().rename(self.fd(), component(name)?, to.fd(), component(to_name)?, RenameFlags::NOREPLACE)
+        let (name, to_name) = (component(name)?, component(to_name)?);
+        match self.calls().rename(self.fd(), name, to.fd(), to_name, RenameFlags::NOREPLACE) {
+            // Some file systems (NFS) cannot do it in one step.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+                if to.exists(to_name)? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                self.rename_to(name, to, to_name)
+            }
+            other => other,
+        }
     }
 
     /// Gives the file a second name; an error when that is taken.

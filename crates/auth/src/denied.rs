@@ -1,0 +1,46 @@
+//! Why somebody is not let in.
+
+/// Why somebody is not let in, as far as the client may know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// The name or the password is wrong; which of them is not said.
+    Credentials,
+    /// The name breaks the login rule (or the exchange its grammar), with the text that says so.
+    Syntax(String),
+    /// The password was right, but the account may not log in.
+    Disabled {
+        /// The reason that the administrator left.
+        reason: String,
+    },
+    /// We cannot know now.
+    Temporary,
+    /// The password was right, but not from there, or not in this name.
+    NotAllowedHere,
+    /// Not without TLS.
+    PrivacyRequired,
+    /// There were so many failures from that network that this one was not even looked at.
+    TooManyFailures,
+}
+
+impl Denied {
+    /// What the client reads, on one line.
+    pub fn text(&self) -> String {
+        let text = match self {
+            Self::Credentials => "The user name or the password is wrong",
+            Self::Syntax(text) => text,
+            Self::Disabled { reason } if reason.is_empty() => {
+                "This account is disabled: ask your administrator"
+            }
+            Self::Disabled { reason } => return format!("This account is disabled: {}", one_line(reason)),
+            Self::Temporary => "Logging in is not possible for the moment: try again in a few minutes",
+            Self::NotAllowedHere => "This account may not log in from here or in that name",
+            Self::PrivacyRequired => "Logging in needs TLS here: use STARTTLS or a port with TLS",
+            Self::TooManyFailures => "Too many logins failed from your network: try again in a minute",
+        };
+        one_line(text)
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,248 @@
+//! Logins from outside: what is let in, what is told, what is logged.
+
+use async_trait::async_trait;
+use culver_auth::scheme::{Make, make};
+use culver_auth::{
+    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, Secured, sasl::Mechanism,
+};
+use culver_directory::{Account, Directory, Layout, Login, MailLocation, Network, Outage, Secret, Source};
+use culver_events::{Event, Events, Recorded};
+use culver_sasl::scram::{Client, Hash};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+struct Table(Vec<Account>);
+
+#[async_trait]
+impl Source for Table {
+    fn name(&self) -> &str {
+        "table"
+    }
+
+    async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
+        match login.local() {
+            "broken" => Err(Outage::new("table", "on fire")),
+            _ => Ok(self.0.iter().find(|a| a.name == login.as_str()).cloned().map(Arc::new)),
+        }
+    }
+}
+
+fn account(name: &str, stored: &str) -> Account {
+    Account {
+        name: format!("{name}@example.com"),
+        secret: Secret::Stored(stored.to_owned()),
+        uid: None,
+        gid: None,
+        home: None,
+        mail: MailLocation { root: "/m".into(), control: None, layout: Layout::Fs },
+        disabled: None,
+        allowed_networks: Vec::new(),
+    }
+}
+
+fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
+    let (events, recorded) = Events::recorder();
+    let scram = make(Make::ScramSha256, "secret").unwrap();
+    let accounts = vec![
+        account("anna", &scram),
+        account("plain", "{PLAIN}secret"),
+        account("weak", "{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69"),
+        account("odd", "{NOSUCH}x"),
+        Account { disabled: Some("unpaid".to_owned()), ..account("gone", &scram) },
+        Account {
+            allowed_networks: vec![Network::parse("192.0.2.0/24").unwrap()],
+            ..account("near", &scram)
+        },
+        Account { secret: Secret::None, ..account("none", "") },
+        Account { secret: Secret::AnyPassword, ..account("any", "") },
+    ];
+    let directory = Arc::new(Directory::new(vec![Arc::new(Table(accounts))]));
+    let settings = AuthSettings { failure_delay: delay, ..AuthSettings::default() };
+    (Auth::new(directory, settings, events), recorded)
+}
+
+fn peer(secured: Secured) -> Peer {
+    Peer {
+        remote: "198.51.100.7:4000".parse().unwrap(),
+        local: "198.51.100.1:993".parse().unwrap(),
+        secured,
+        service: "imap",
+        session: "s1".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn passwords() {
+    let (auth, recorded) = auth(Duration::ZERO);
+    let peer = peer(Secured::Tls);
+    let try_it = async |user: &str, password: &str| {
+        auth.verify(user.as_bytes(), password.as_bytes(), &peer).await.map(|a| a.name.clone())
+    };
+    for user in
+        ["anna@example.com", "ANNA#example.com", "plain@example.com", "weak@example.com", "any@example.com"]
+    {
+        assert_eq!(try_it(user, "secret").await.unwrap(), user.to_lowercase().replace('#', "@"));
+        // The second time from the cache.
+        assert!(try_it(user, "secret").await.is_ok());
+    }
+    let weak = recorded.take().into_iter().filter(|e| matches!(e, Event::WeakPassword { .. })).count();
+    assert_eq!(weak, 1);
+    for (user, password) in [
+        ("anna@example.com", "Secret"),
+        ("anna@example.com", ""),
+        ("nobody@example.com", "secret"),
+        ("none@example.com", "secret"),
+        ("none@example.com", ""),
+        ("gone@example.com", "wrong"),
+        ("near@example.com", "wrong"),
+    ] {
+        assert_eq!(try_it(user, password).await, Err(Denied::Credentials), "{user}");
+    }
+    assert_eq!(
+        try_it("gone@example.com", "secret").await,
+        Err(Denied::Disabled { reason: "unpaid".to_owned() })
+    );
+    assert_eq!(try_it("near@example.com", "secret").await, Err(Denied::NotAllowedHere));
+    assert_eq!(try_it("odd@example.com", "secret").await, Err(Denied::Temporary));
+    assert_eq!(try_it("broken@example.com", "secret").await, Err(Denied::Temporary));
+    let Err(Denied::Syntax(text)) = try_it("anna", "secret").await else { panic!() };
+    assert!(text.contains("domain is missing"));
+    let events = recorded.take();
+    assert_eq!(events.iter().filter(|e| matches!(e, Event::LoginFailed { .. })).count(), 12);
+    assert_eq!(events.iter().filter(|e| matches!(e, Event::Fault { .. })).count(), 2);
+    let Some(Event::LoginFailed { attempt, from }) = events.last() else { panic!() };
+    assert_eq!((attempt.user.as_str(), attempt.method.as_str(), attempt.attempts), ("anna", "PLAIN", 12));
+    assert_eq!((from.service, from.remote), ("imap", peer.remote));
+}
+
+#[tokio::test]
+async fn nothing_without_tls_but_on_loopback() {
+    let (auth, _recorded) = auth(Duration::ZERO);
+    assert!(auth.mechanisms(Secured::No).is_empty());
+    let names = |secured| auth.mechanisms(secured).iter().map(|m| m.name()).collect::<Vec<_>>();
+    assert_eq!(names(Secured::Loopback), ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+    assert_eq!(names(Secured::Tls), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+    let verdict = auth.verify(b"anna@example.com", b"secret", &peer(Secured::No)).await;
+    assert_eq!(verdict.unwrap_err(), Denied::PrivacyRequired);
+    assert!(auth.verify(b"anna@example.com", b"secret", &peer(Secured::Loopback)).await.is_ok());
+}
+
+#[tokio::test]
+async fn failures_wait() {
+    let (auth, _recorded) = auth(Duration::from_millis(60));
+    let start = Instant::now();
+    assert!(auth.verify(b"anna@example.com", b"wrong", &peer(Secured::Tls)).await.is_err());
+    assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+/// The rest of an exchange, given the answers.
+async fn answer(mut exchange: Exchange, messages: &[&[u8]]) -> Progress {
+    let mut last = None;
+    for message in messages {
+        last = Some(exchange.step(message).await);
+    }
+    last.unwrap()
+}
+
+fn name(progress: Progress) -> Result<String, Denied> {
+    match progress {
+        Progress::Done { account, .. } => Ok(account.name.clone()),
+        Progress::Denied(denied) => Err(denied),
+        Progress::Challenge(text) => panic!("challenge {text:?}"),
+    }
+}
+
+#[tokio::test]
+async fn plain_and_login() {
+    let (auth, _recorded) = auth(Duration::ZERO);
+    let start = |mechanism| auth.start(mechanism, &peer(Secured::Tls), None);
+    let plain = async |text: &[u8]| name(answer(start(Mechanism::Plain), &[text]).await);
+    assert_eq!(plain(b"\0anna@example.com\0secret").await.unwrap(), "anna@example.com");
+    assert_eq!(plain(b"Anna@example.com\0anna@example.com\0secret").await.unwrap(), "anna@example.com");
+    assert_eq!(plain(b"plain@example.com\0anna@example.com\0secret").await, Err(Denied::NotAllowedHere));
+    assert_eq!(plain(b"\0anna@example.com\0wrong").await, Err(Denied::Credentials));
+    assert!(matches!(plain(b"anna").await, Err(Denied::Syntax(_))));
+    let mut exchange = start(Mechanism::Login);
+    assert!(matches!(exchange.step(b"").await, Progress::Challenge(c) if c == b"Username:"));
+    assert!(matches!(exchange.step(b"anna@example.com").await, Progress::Challenge(c) if c == b"Password:"));
+    assert_eq!(name(exchange.step(b"secret").await).unwrap(), "anna@example.com");
+    assert!(matches!(exchange.step(b"secret").await, Progress::Denied(_)));
+    let early = answer(start(Mechanism::Login), &[b"anna@example.com", b"secret"]).await;
+    assert_eq!(name(early).unwrap(), "anna@example.com");
+}
+
+async fn scram(
+    auth: &Arc<Auth>,
+    mechanism: Mechanism,
+    client: Client,
+    channel: Option<ChannelBinding>,
+) -> Result<String, Denied> {
+    let mut exchange = auth.start(mechanism, &peer(Secured::Tls), channel);
+    let first = match exchange.step(client.first().as_bytes()).await {
+        Progress::Challenge(first) => String::from_utf8(first).unwrap(),
+        other => return name(other),
+    };
+    let (last, expected) = client.last(&first).unwrap();
+    let progress = exchange.step(last.as_bytes()).await;
+    if let Progress::Done { final_message, .. } = &progress {
+        assert_eq!(final_message.as_deref(), Some(expected.as_bytes()));
+    }
+    name(progress)
+}
+
+#[tokio::test]
+async fn scram_with_and_without_a_channel() {
+    let (auth, _recorded) = auth(Duration::ZERO);
+    let client = |user: &str, password: &str| Client::new(Hash::Sha256, user, password.as_bytes(), "abc");
+    let plus = Mechanism::ScramSha256Plus;
+    let bare =
+        async |user, password| scram(&auth, Mechanism::ScramSha256, client(user, password), None).await;
+    assert_eq!(bare("Anna#example.com", "secret").await.unwrap(), "anna@example.com");
+    assert_eq!(bare("plain@example.com", "secret").await.unwrap(), "plain@example.com");
+    for user in
+        ["anna@example.com", "nobody@example.com", "none@example.com", "weak@example.com", "gone@example.com"]
+    {
+        assert_eq!(bare(user, "wrong").await, Err(Denied::Credentials), "{user}");
+    }
+    // Stored as MD5: SCRAM cannot be done.
+    assert_eq!(bare("weak@example.com", "secret").await, Err(Denied::Credentials));
+    assert!(matches!(bare("gone@example.com", "secret").await, Err(Denied::Disabled { .. })));
+    assert!(matches!(bare("anna", "secret").await, Err(Denied::Syntax(_))));
+    assert_eq!(bare("broken@example.com", "secret").await, Err(Denied::Temporary));
+
+    let channel = ChannelBinding { exporter: Some(b"exported".to_vec()), end_point: Some(b"hash".to_vec()) };
+    for (kind, data) in [("tls-exporter", &b"exported"[..]), ("tls-server-end-point", b"hash")] {
+        let bound = || client("anna@example.com", "secret").bound(kind, data);
+        assert!(scram(&auth, plus, bound(), Some(channel.clone())).await.is_ok());
+        assert!(matches!(scram(&auth, plus, bound(), None).await, Err(Denied::Syntax(_))));
+        assert!(matches!(
+            scram(&auth, Mechanism::ScramSha256, bound(), Some(channel.clone())).await,
+            Err(Denied::Syntax(_))
+        ));
+    }
+    let wrong = client("anna@example.com", "secret").bound("tls-exporter", b"another");
+    assert_eq!(scram(&auth, plus, wrong, Some(channel.clone())).await, Err(Denied::Credentials));
+    let none = client("anna@example.com", "secret");
+    assert!(matches!(scram(&auth, plus, none, Some(channel)).await, Err(Denied::Syntax(_))));
+    // The client could bind, and thinks that we cannot: somebody hid it.
+    let hidden = answer(
+        auth.start(Mechanism::ScramSha256, &peer(Secured::Tls), None),
+        &[b"y,,n=anna@example.com,r=abc"],
+    )
+    .await;
+    assert!(matches!(name(hidden), Err(Denied::Syntax(_))));
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist_have_a_salt_that_stays() {
+    let (auth, _recorded) = auth(Duration::ZERO);
+    let salt = async |user: &str| {
+        let first = format!("n,,n={user}@example.com,r=abc");
+        let mut exchange = auth.start(Mechanism::ScramSha256, &peer(Secured::Tls), None);
+        let Progress::Challenge(text) = exchange.step(first.as_bytes()).await else { panic!() };
+        String::from_utf8(text).unwrap().split(',').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(salt("nobody").await, salt("nobody").await);
+    assert_ne!(salt("nobody").await, salt("noone").await);
+    assert_eq!(salt("nobody").await.len(), salt("anna").await.len());
+}

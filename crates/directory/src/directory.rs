@@ -1,0 +1,63 @@
+//! The sources of accounts, asked in order.
+
+use crate::{Account, Login};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// A source could not answer. The account may or may not exist.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{source_name}: {why}")]
+pub struct Outage {
+    /// Which source.
+    pub source_name: String,
+    /// The cause, and what an administrator may do. For the log, not for clients.
+    pub why: String,
+}
+
+impl Outage {
+    /// An outage of this source.
+    pub fn new(source_name: impl Into<String>, why: impl ToString) -> Self {
+        Self { source_name: source_name.into(), why: why.to_string() }
+    }
+}
+
+/// Something that knows accounts.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Its name in logs.
+    fn name(&self) -> &str;
+
+    /// The account which this login means; `None` when the source does not know it.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage>;
+}
+
+/// All sources.
+pub struct Directory {
+    sources: Vec<Arc<dyn Source>>,
+}
+
+impl Directory {
+    /// Sources in the order in which they are asked.
+    pub fn new(sources: Vec<Arc<dyn Source>>) -> Self {
+        Self { sources }
+    }
+
+    /// The account of the first source that knows the login.
+    ///
+    /// # Errors
+    /// When no source knows it and at least one could not be asked.
+    pub async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
+        let mut outage = None;
+        for source in &self.sources {
+            match source.find(login).await {
+                Ok(Some(account)) => return Ok(Some(account)),
+                Ok(None) => {}
+                Err(why) => outage = outage.or(Some(why)),
+            }
+        }
+        outage.map_or(Ok(None), Err)
+    }
+}

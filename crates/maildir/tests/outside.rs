@@ -1,0 +1,126 @@
+//! What other programs do while somebody listens: seen without a look, by events.
+
+mod common;
+
+use common::*;
+use culver_maildir::MaildirMailbox;
+use culver_snapshot::{Presence, Snapshot};
+use culver_store::{FlagChange, Mailbox};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+
+async fn until(seen: &mut Receiver<Arc<Snapshot>>, want: &str) {
+    let reached = async {
+        while show(&seen.borrow_and_update()) != want {
+            seen.changed().await.unwrap();
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(10), reached).await.is_err() {
+        panic!("{} instead of {want}", show(&seen.borrow()));
+    }
+}
+
+async fn watched(h: &House) -> (Arc<MaildirMailbox>, Receiver<Arc<Snapshot>>) {
+    let m = h.open("").await;
+    let seen = m.watch();
+    let ready = async {
+        while !m.is_watched() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
+    (m, seen)
+}
+
+#[tokio::test]
+async fn deliveries_renames_and_deletions() {
+    let h = House::new();
+    let (m, mut seen) = watched(&h).await;
+    let listings = m.listings().await;
+    h.deliver("", "1.M1P1.h", "x\n");
+    until(&mut seen, "1()").await;
+    h.deliver("", "2.M1P1.h", "x\n");
+    until(&mut seen, "1() 2()").await;
+    let at = |name: &str| h.root().join(name);
+    std::fs::rename(at("new/1.M1P1.h"), at("cur/1.M1P1.h:2,S")).unwrap();
+    until(&mut seen, "1(\\Seen) 2()").await;
+    std::fs::rename(at("cur/1.M1P1.h:2,S"), at("cur/1.M1P1.h:2,RS")).unwrap();
+    until(&mut seen, "1(\\Answered \\Seen) 2()").await;
+    // A rename by link and unlink.
+    std::fs::hard_link(at("cur/1.M1P1.h:2,RS"), at("cur/1.M1P1.h:2,F")).unwrap();
+    std::fs::remove_file(at("cur/1.M1P1.h:2,RS")).unwrap();
+    until(&mut seen, "1(\\Flagged) 2()").await;
+    std::fs::remove_file(at("new/2.M1P1.h")).unwrap();
+    until(&mut seen, "1(\\Flagged)").await;
+    // Out of the mailbox, and in again: another message.
+    std::fs::rename(at("cur/1.M1P1.h:2,F"), h.temp.path().join("kept")).unwrap();
+    until(&mut seen, "").await;
+    std::fs::rename(h.temp.path().join("kept"), at("cur/1.M1P1.h:2,F")).unwrap();
+    until(&mut seen, "3(\\Flagged)").await;
+    assert_eq!(body(&*m, uid(3)).await.unwrap(), "x\r\n");
+    assert_eq!(m.listings().await, listings, "events are enough");
+}
+
+#[tokio::test]
+async fn our_own_changes_come_back_as_events_and_change_nothing() {
+    let h = House::new();
+    let (m, mut seen) = watched(&h).await;
+    m.claim_recent();
+    m.append((0..5).map(|_| message("x\r\n", "")).collect()).await.unwrap();
+    for _ in 0..5 {
+        m.set_flags(&uids(&[1, 2]), store(FlagChange::Add, "\\Seen")).await.unwrap();
+        m.close().await;
+        m.set_flags(&uids(&[1, 2]), store(FlagChange::Remove, "\\Seen")).await.unwrap();
+        m.close().await;
+    }
+    m.set_flags(&uids(&[3]), store(FlagChange::Add, "\\Deleted")).await.unwrap();
+    m.expunge(&uids(&[3])).await.unwrap();
+    let at = m.snapshot().highest_mod_seq;
+    m.refresh().await.unwrap();
+    until(&mut seen, "1() 2() 4() 5()").await;
+    h.deliver("", "1.M1P1.h", "x\n");
+    until(&mut seen, "1() 2() 4() 5() 6()").await;
+    assert_eq!(m.snapshot().highest_mod_seq, at.next());
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_or_removed() {
+    let h = House::new();
+    let (m, mut seen) = watched(&h).await;
+    m.append(vec![message("x\r\n", "")]).await.unwrap();
+    std::fs::rename(h.root().join("cur"), h.root().join("old")).unwrap();
+    std::fs::create_dir(h.root().join("cur")).unwrap();
+    std::fs::write(h.root().join("cur/5.M1P1.h:2,S"), "y\n").unwrap();
+    until(&mut seen, "1() 2(\\Seen)").await;
+    let moved = async {
+        while m.snapshot().len() < 3 {
+            h.deliver("", "6.M1P1.h", "z\n");
+            m.refresh().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), moved).await.unwrap();
+    std::fs::write(h.root().join("cur/7.M1P1.h:2,F"), "y\n").unwrap();
+    until(&mut seen, "1() 2(\\Seen) 3() 4(\\Flagged)").await;
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_under_a_session() {
+    let h = House::new();
+    h.make(".Work");
+    let m = h.open(".Work").await;
+    let mut seen = m.watch();
+    let ready = async {
+        while !m.is_watched() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
+    std::fs::remove_dir_all(h.root().join(".Work")).unwrap();
+    let gone = async {
+        while seen.borrow_and_update().presence != Presence::Gone {
+            seen.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+}
