@@ -77,6 +77,8 @@ struct Words {
     phrase: Vec<u8>,
     /// As a local part: no spaces around dots.
     local: Vec<u8>,
+    /// Are there words that no dot joins? Then it is no local part.
+    apart: bool,
 }
 
 impl Parser<'_> {
@@ -126,7 +128,7 @@ impl Parser<'_> {
 
     /// Atoms, quoted strings and dots, up to a special.
     fn words(&mut self) -> Words {
-        let mut w = Words { phrase: Vec::new(), local: Vec::new() };
+        let mut w = Words { phrase: Vec::new(), local: Vec::new(), apart: false };
         let mut gap = false;
         loop {
             let before = self.rest.len();
@@ -135,6 +137,7 @@ impl Parser<'_> {
             match self.peek() {
                 Some(b'"') => {
                     self.next();
+                    w.apart |= gap && w.local.last().is_some_and(|b| *b != b'.');
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
@@ -152,6 +155,7 @@ impl Parser<'_> {
                     }
                 }
                 Some(b) if !b"<>@,;:()[]\"".contains(&b) => {
+                    w.apart |= gap && b != b'.' && w.local.last().is_some_and(|b| *b != b'.');
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
@@ -168,10 +172,13 @@ impl Parser<'_> {
     }
 
     fn domain(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out: Vec<u8> = Vec::new();
         loop {
+            let before = self.rest.len();
             self.white();
+            let gap = self.rest.len() < before && out.last().is_some_and(|b| *b != b'.');
             match self.peek() {
+                Some(b) if gap && b != b'.' => return out,
                 Some(b'[') => {
                     while let Some(b) = self.next() {
                         out.push(b);
@@ -216,7 +223,10 @@ impl Parser<'_> {
                 let host = self.domain();
                 self.white();
                 let name = Some(std::mem::take(&mut self.comment)).filter(|n| !n.is_empty());
-                let mut address = Address { name, route: None, mailbox: Some(words.local), host: Some(host) };
+                let mut address = match words.apart {
+                    false => Address { name, route: None, mailbox: Some(words.local), host: Some(host) },
+                    true => Address { name: Some(words.phrase), ..Address::default() },
+                };
                 fill(&mut address);
                 out.push(address);
                 self.to_separator();

@@ -38,7 +38,8 @@ impl Content {
         let is = |n: &str| name.eq_ignore_ascii_case(n.as_bytes());
         let text = || Some(value.to_vec());
         if is("Content-Type") {
-            self.kind = content_type(value);
+            // Of several the first counts, as with Dovecot: the later ones were often added on the way.
+            self.kind = self.kind.take().or_else(|| content_type(value));
         } else if is("Content-ID") {
             self.id = text();
         } else if is("Content-Description") {
@@ -46,7 +47,8 @@ impl Content {
         } else if is("Content-Transfer-Encoding") {
             let mut t = Tokens::new(value);
             t.white();
-            self.encoding = Some(t.token().to_vec()).filter(|e| !e.is_empty());
+            let token = t.token();
+            self.encoding = self.encoding.take().or_else(|| Some(token.to_vec()).filter(|e| !e.is_empty()));
         } else if is("Content-MD5") {
             self.md5 = text();
         } else if is("Content-Disposition") {
@@ -216,11 +218,7 @@ impl<'a> Tokens<'a> {
             }
             return out;
         }
-        self.run(|b| {
-            b > 0x20 && b != 0x7f && !b"()<>@,;:\\\"[]?=".contains(&b)
-                || matches!(b, b'=' | b'?' | b':' | b'@' | b'/')
-        })
-        .to_vec()
+        self.run(|b| b > 0x20 && b != 0x7f && !b"()<>@,;:\\\"/[]".contains(&b)).to_vec()
     }
     fn parameters(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut plain = Vec::new();

@@ -4,7 +4,8 @@ use crate::address::{self, Address};
 use crate::fields;
 use crate::wire::{nstring, text};
 
-/// The envelope of a header block, as wire bytes. Of a field that is there more than once, the last counts.
+/// The envelope of a header block, as wire bytes. Addresses of several fields of one name are one list; of
+/// other fields the last counts.
 pub fn envelope(header: &[u8]) -> Vec<u8> {
     const NAMES: [&[u8]; 10] = [
         b"Date",
@@ -21,7 +22,14 @@ pub fn envelope(header: &[u8]) -> Vec<u8> {
     let mut values: [Option<Vec<u8>>; 10] = Default::default();
     for field in fields::iter(header) {
         if let Some(i) = NAMES.iter().position(|n| field.is(n)) {
-            values[i] = Some(field.unfolded());
+            match &mut values[i] {
+                // Addresses of several fields are one list; of everything else the last counts.
+                Some(list) if (2..8).contains(&i) => {
+                    list.extend_from_slice(b", ");
+                    list.extend_from_slice(&field.unfolded());
+                }
+                value => *value = Some(field.unfolded()),
+            }
         }
     }
     let [date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id] = values;

@@ -218,6 +218,10 @@ impl Scanner {
         });
         let deep = level >= self.limits.depth;
         let boundary = content.parameter("boundary").map(|b| b.trim_ascii_end().to_vec());
+        if content.is_type("multipart") && boundary.is_none() {
+            // Without a boundary it cannot be what it says: plain text, as RFC 2045 §5.2 treats what makes no sense.
+            content.kind = None;
+        }
         let kind = if content.is_type("multipart") && boundary.is_some() && !deep {
             Kind::Multipart
         } else if !deep

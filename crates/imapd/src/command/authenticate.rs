@@ -27,11 +27,11 @@ pub async fn run(
         }
         return Err(Done::no(Code::Plain(WireCode::Cannot), "That mechanism is not offered here").into());
     };
-    let binding =
-        cx.wire.stream().and_then(culver_net::Stream::channel_binding).map(|b| culver_auth::ChannelBinding {
-            exporter: b.tls_exporter.unwrap_or_default(),
-            end_point: b.tls_server_end_point,
-        });
+    let binding = cx
+        .wire
+        .stream()
+        .and_then(culver_net::Stream::channel_binding)
+        .map(|b| culver_auth::ChannelBinding { exporter: b.tls_exporter, end_point: b.tls_server_end_point });
     let service = cx.service.clone();
     let mut exchange = service.auth.start(mechanism, &cx.peer, binding);
     let mut answer = match initial {
