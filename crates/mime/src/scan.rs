@@ -264,6 +264,13 @@ impl Scanner {
         part.body.end = if owns_line_end { end - line_end } else { end.max(part.body.start) };
         let boundarys = u64::from(line_end > 0 && owns_line_end);
         part.body_lines = lines.saturating_sub(open.lines_before).saturating_sub(boundarys);
+        let (index, last) = (open.part, part.children.last().copied());
+        if let Some(last) = last.and_then(|c| self.parts.get(c as usize)) {
+            // A part whose boundary is followed by an outer one at once begins behind the line end they share.
+            let end = last.body.end.max(last.header.end);
+            let body = &mut self.parts[index].body;
+            body.end = body.end.max(end);
+        }
     }
 
     /// The end of the message.
