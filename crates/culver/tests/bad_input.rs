@@ -1,5 +1,10 @@
 //! Bad input gets a clear answer and costs nobody else anything: the session goes on, memory stays bounded.
-#![allow(clippy::print_stdout, reason = "a test reports what it did not run")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
 
 use culver_testkit::transcript::actor;
 use culver_testkit::{Account, Client, Culver, CulverOptions, Kind, Peer, Response, mail, peer};

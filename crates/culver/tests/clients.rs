@@ -1,7 +1,12 @@
 //! Real clients against a fresh server: mbsync, OfflineIMAP, neomutt, curl, Python's imaplib and IMAPClient.
 //!
 //! A client that is not installed is reported as not run.
-#![allow(clippy::print_stdout, reason = "a test reports what it did not run")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
 
 use culver_testkit::{Account, Client, Peer, mail, peer};
 use std::fs;

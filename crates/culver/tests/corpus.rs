@@ -1,7 +1,12 @@
 //! Every message of the corpus goes in, by APPEND and by being dropped into `new/`, and comes back byte for byte.
 //!
 //! None ends the session, and none takes more than a second, whatever is asked about it.
-#![allow(clippy::print_stdout, reason = "a test reports what it used")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
 
 use anyhow::{Context, Result};
 use culver_testkit::transcript::actor;

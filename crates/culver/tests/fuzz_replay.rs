@@ -1,14 +1,22 @@
 //! Every fuzz target without a fuzzer: its corpus, what was once found, and random input made from these.
 //!
 //! The input is the same in every run. `cargo xtask fuzz` looks further.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panic and reads its own files"
+)]
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What a fuzzer calls.
+type Target = fn(&[u8]);
+
 /// Name of the target and its function.
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+const TARGETS: &[(&str, Target)] = &[
     ("config", culver_config::fuzz::fuzz_config),
     ("frame", culver_imap::fuzz::fuzz_frame),
     ("parse", culver_imap::fuzz::fuzz_parse),
