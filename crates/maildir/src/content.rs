@@ -1,7 +1,7 @@
 //! The bytes of a message on their way out: what lies in a file, in wire form.
 //!
 //! Up to [`SMALL`] octets a file is read whole and its line ends are made CRLF in memory. A larger one is never in
-//! memory: its octets stream through [`ToWire`], and when its stored size equals its size on the wire (its line ends are
+//! memory: its octets stream, and when its stored size equals its size on the wire (its line ends are
 //! CRLF already) they are read where they are wanted.
 //!
 //! A size that the name tells is believed for a large file only if the name's `S` is what the file really has;
@@ -13,6 +13,8 @@ use crate::filename;
 use crate::place::MailboxPlace;
 use async_trait::async_trait;
 use bytes::Bytes;
+use culver_mime::lines::{WireSize, to_wire};
+use culver_mime::{Limits, Scanner, Structure, scan};
 use culver_store::BodyReader;
 use culver_store::io::{File, Fs};
 use std::io;
@@ -37,29 +39,6 @@ impl io::Read for Reading<'_> {
         let n = self.file.read_at(buf, self.at)?;
         self.at += n as u64;
         Ok(n)
-    }
-}
-
-/// LF to CRLF over pieces of any size; a CR before the LF is not doubled.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct ToWire {
-    after_cr: bool,
-}
-
-impl ToWire {
-    /// Appends the wire form of `octets` to `out`.
-    pub fn push(&mut self, mut octets: &[u8], out: &mut Vec<u8>) {
-        while let Some(i) = memchr::memchr(b'\n', octets) {
-            out.extend_from_slice(&octets[..i]);
-            let after_cr = if i == 0 { self.after_cr } else { octets[i - 1] == b'\r' };
-            out.extend_from_slice(if after_cr { b"\n" } else { b"\r\n" });
-            self.after_cr = false;
-            octets = &octets[i + 1..];
-        }
-        if let Some(last) = octets.last() {
-            self.after_cr = *last == b'\r';
-        }
-        out.extend_from_slice(octets);
     }
 }
 
@@ -92,7 +71,7 @@ impl Content {
                 return Self::decompress(fs, compressed::reader(how, &octets[..], MOST_DECOMPRESSED)?);
             }
             let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
-            ToWire::default().push(&octets, &mut out);
+            to_wire(&octets, None, &mut out);
             return Ok(Self::Small(out.into()));
         }
         let n = file.read_full_at(&mut start, 0)?;
@@ -113,14 +92,14 @@ impl Content {
     /// What comes out is kept in wire form: in memory, or in a file without a name if it is large.
     fn decompress(fs: &Fs, mut plain: impl io::Read) -> io::Result<Self> {
         let mut buffer = vec![0; CHUNK];
-        let (mut form, mut out) = (ToWire::default(), Vec::new());
+        let (mut last, mut out) = (None, Vec::new());
         let mut spilled: Option<(File, u64)> = None;
         loop {
             let n = match plain.read(&mut buffer) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             };
-            form.push(&buffer[..n], &mut out);
+            last = to_wire(&buffer[..n], last, &mut out);
             if let Some((file, len)) = &mut spilled {
                 file.write_all(&out)?;
                 *len += out.len() as u64;
@@ -189,13 +168,13 @@ impl Content {
         }
     }
 
-    /// Its parts. A large message is scanned in pieces.
-    pub fn structure(&self) -> io::Result<culver_mime::Structure> {
+    /// The part tree.
+    pub fn structure(&self) -> io::Result<Structure> {
         match self {
-            Self::Small(octets) => Ok(culver_mime::scan(octets)),
+            Self::Small(octets) => Ok(scan(octets)),
             Self::Large(large) => {
-                let mut scanner = culver_mime::Scanner::new(culver_mime::Limits::default());
-                large.pieces(|piece| scanner.feed(piece))?;
+                let mut scanner = Scanner::new(Limits::default());
+                large.pieces(|octets| scanner.feed(octets))?;
                 Ok(scanner.finish())
             }
         }
@@ -228,15 +207,13 @@ fn header_len(octets: &[u8]) -> Option<usize> {
 /// Counts octets on the wire.
 fn count(file: &File) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
-    let (mut at, mut wire, mut form, mut out) = (0, 0, ToWire::default(), Vec::new());
+    let (mut at, mut wire) = (0, WireSize::default());
     loop {
         let n = file.read_at(&mut buffer, at)?;
         if n == 0 {
-            return Ok(wire);
+            return Ok(wire.octets);
         }
-        out.clear();
-        form.push(&buffer[..n], &mut out);
-        wire += out.len() as u64;
+        wire.push(&buffer[..n]);
         at += n as u64;
     }
 }
@@ -248,7 +225,7 @@ impl Large {
         let same = self.stored == self.wire;
         Stream {
             file: self.file.clone(),
-            form: if same { None } else { Some(ToWire::default()) },
+            form: if same { Form::Wire } else { Form::Stored { last: None } },
             at: if same { start } else { 0 },
             skip: if same { 0 } else { start },
             remaining: end - start,
@@ -257,7 +234,7 @@ impl Large {
     }
 
     /// The whole message in pieces, for a scanner.
-    pub fn pieces(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    fn pieces(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut stream = self.stream(0..self.wire);
         let mut out = Vec::new();
         loop {
@@ -271,10 +248,22 @@ impl Large {
     }
 }
 
+/// What lies in a file.
+#[derive(Clone, Copy)]
+enum Form {
+    /// What goes on the wire.
+    Wire,
+    /// Line ends have to be made. The octet before the next one, if any.
+    Stored {
+        /// That octet.
+        last: Option<u8>,
+    },
+}
+
 /// A place in a file and what is still wanted from there.
 struct Stream {
     file: Arc<File>,
-    form: Option<ToWire>,
+    form: Form,
     at: u64,
     skip: u64,
     remaining: u64,
@@ -303,8 +292,8 @@ impl Stream {
             }
             self.at += n as u64;
             match &mut self.form {
-                Some(form) => form.push(&buffer[..n], out),
-                None => out.extend_from_slice(&buffer[..n]),
+                Form::Stored { last } => *last = to_wire(&buffer[..n], *last, out),
+                Form::Wire => out.extend_from_slice(&buffer[..n]),
             }
             let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(out.len() - before);
             out.drain(before..before + skipped);
@@ -352,23 +341,5 @@ impl BodyReader for FileReader {
         let (stream, done) = self.place.io.run(self.place.owner, job).await?;
         self.stream = Some(stream);
         done.map_err(|e| self.place.failure("reading a message", e))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn line_ends_in_pieces(text in "[ab\r\n]{0,40}", cut in 0usize..40) {
-            let wire = text.replace("\r\n", "\n").replace('\n', "\r\n");
-            let (a, b) = text.as_bytes().split_at(cut.min(text.len()));
-            let (mut form, mut out) = (ToWire::default(), Vec::new());
-            form.push(a, &mut out);
-            form.push(b, &mut out);
-            prop_assert_eq!(out, wire.as_bytes());
-        }
     }
 }

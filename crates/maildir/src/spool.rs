@@ -237,7 +237,7 @@ mod tests {
             form.finish(&mut out);
             prop_assert_eq!((form.stored, form.wire), (out.len() as u64, wire.len() as u64));
             let mut back = Vec::new();
-            crate::content::ToWire::default().push(&out, &mut back);
+            culver_mime::lines::to_wire(&out, None, &mut back);
             prop_assert_eq!(&back, wire.as_bytes());
             if !text.contains("\r\r") {
                 let plain = text.replace("\r\n", "\n");

@@ -171,14 +171,13 @@ impl Message for Visited<'_, '_> {
     }
     fn structure(&mut self) -> Result<Arc<Structure>> {
         if self.structure.is_none() {
-            let scanned = self.content()?.structure();
-            self.structure = Some(Arc::new(scanned.map_err(|e| self.failure(e))?));
+            let structure = self.content()?.structure().map_err(|e| self.failure(e))?;
+            self.structure = Some(Arc::new(structure));
         }
         self.structure.clone().ok_or_else(|| Refusal::ExpungeIssued.into())
     }
     fn envelope(&mut self) -> Result<Bytes> {
-        // The header alone says it; the body is not looked at.
-        Ok(culver_mime::envelope::envelope(&self.header()?).into())
+        Ok(self.structure()?.envelope().into())
     }
     fn body(&mut self) -> Result<Bytes> {
         Ok(self.structure()?.body().into())
