@@ -1,1 +1,13 @@
-//! Placeholder head.
+//! What an administrator does: every verb once, as a command that gives the text to print.
+//!
+//! Verbs print nothing themselves and end no process. Every [`AdminError`] says what to do.
+
+mod domain;
+mod error;
+mod password;
+mod user;
+
+pub use domain::{DomainCommand, run_domain};
+pub use error::AdminError;
+pub use password::{AskPassword, Terminal};
+pub use user::{Scheme, UserCommand, run_user, run_user_asking};

@@ -4,10 +4,13 @@
 //! as wrong passwords, and every failure is delayed. Only an account's owner, who proved the password, learns that it
 //! is disabled. Hashes are computed on blocking threads, as many at once as there are cores.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod auth;
 mod cache;
 mod denied;
 mod exchange;
+pub mod fuzz;
 mod penalty;
 pub mod scheme;
 

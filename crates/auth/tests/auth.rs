@@ -1,5 +1,7 @@
 //! Logins from outside: what is let in, what is told, what is logged.
 
+#![allow(clippy::unwrap_used)]
+
 use async_trait::async_trait;
 use culver_auth::scheme::{Make, make};
 use culver_auth::{

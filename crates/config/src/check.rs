@@ -116,8 +116,14 @@ pub fn check(parsed: &mut Parsed) {
             error(&format!("{here}.special_use"), what, "leave the role with one of them");
         }
     }
-    if !matches!(s.mail.separator.as_str(), "" | "." | "/") {
-        error("mail.separator", "this cannot be the separator".to_owned(), "write \".\" or \"/\"");
+    for (i, root) in s.mail.roots.iter().enumerate() {
+        if !root.is_absolute() {
+            error(
+                "mail.roots",
+                format!("entry {} of mail.roots is not an absolute path", i + 1),
+                "write it from the root",
+            );
+        }
     }
     if s.mail.location.is_empty() {
         error("mail.location", "mail.location is empty".to_owned(), "write \"~/Mail\"");

@@ -147,11 +147,12 @@ section! {
         path: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/users\"";
         /// The scheme of passwords in the file that name none.
         default_scheme: String = "CRYPT".to_owned(), Restart, "\"SHA512-CRYPT\"";
-        /// The home of accounts in the file that have none. `%u` is the address, `%n` its part before and `%d` that behind the @.
-        home: String = String::new(), Restart, "\"/var/mail/%d/%n\"";
-        /// The user id of accounts in the file that have none. 0: the server's own.
+        /// The home of accounts of which the source knows none. `%u` is the address, `%n` its part before and `%d` that
+        /// behind the @.
+        home: String = "/var/vmail/%d/%n".to_owned(), Restart, "\"/srv/mail/%d/%n\"";
+        /// The user id of accounts of which the source knows none. 0: the server's own.
         uid: u32 = 0, Restart, "5000";
-        /// The group id of accounts in the file that have none. 0: the server's own.
+        /// The group id of accounts of which the source knows none. 0: the server's own.
         gid: u32 = 0, Restart, "5000";
         [[domain]]: Domain = Vec::new();
     }
@@ -184,8 +185,9 @@ section! {
         location: String = "~/Mail".to_owned(), Restart, "\"~/Maildir\"";
         /// How mailboxes lie in it: `maildir++` (`.Archive.2026`, what Dovecot calls LAYOUT=maildir++) or `fs` (`Archive/2026`).
         layout: MailLayout = MailLayout::MaildirPlusPlus, Restart, "\"fs\"";
-        /// What separates the levels of mailbox names for clients. Empty: `.` for maildir++, `/` for fs, as in Dovecot.
-        separator: String = String::new(), Restart, "\"/\"";
+        /// Folders below which mail lies. The sandbox keeps the server out of all else that belongs to users; folders that do not
+        /// exist are left out.
+        roots: Vec<PathBuf> = ["/home", "/var/mail", "/var/vmail", "/srv"].map(PathBuf::from).to_vec(), Restart, "[\"/data/mail\"]";
     }
 }
 

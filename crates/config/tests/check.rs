@@ -50,7 +50,7 @@ fn every_kind_of_mistake_has_an_answer() {
         ("[[tls.certificate]]\ncertificate = \"/c\"", "has no `key`", "both"),
         ("[[directory]]\nsource = \"passwd-file\"", "needs its path", "/etc/culver/users"),
         ("[[directory]]\nsource = \"passwdfile\"", "not known here", "write \"passwd-file\""),
-        ("[mail]\nseparator = \"#\"", "cannot be the separator", "\".\" or \"/\""),
+        ("[mail]\nroots = [\"home\"]", "not an absolute path", "from the root"),
         ("[imap\nlisten = []", "not TOML", "name = value"),
         ("hostname = \"a\"\nhostname = \"b\"", "not TOML", "name = value"),
         ("tls.certificate.key = 1\n", "list of sections", "[[tls.certificate]]"),

@@ -1,2 +1,88 @@
-//! Head.
-fn main() {}
+//! The program: reads arguments, puts the parts together, and says what went wrong in words that help.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
+
+mod config_command;
+mod demo;
+mod parts;
+mod passwd;
+mod sandbox;
+mod serve;
+mod server;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Gives pages back after bursts, which glibc's does not: a server lives for months.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A mail server for Maildirs.
+#[derive(Parser)]
+#[command(name = "culver", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve mail. SIGHUP reloads settings and certificates, SIGTERM says goodbye to all sessions and ends.
+    Serve(serve::Arguments),
+    /// Serve a demo account on ports of this machine's loopback, to try things.
+    Demo(demo::Arguments),
+    /// Check and show the configuration.
+    Config(config_command::Arguments),
+    /// Accounts of the built-in directory.
+    User(WithConfig<culver_admin::UserCommand>),
+    /// Domains of the built-in directory.
+    Domain(WithConfig<culver_admin::DomainCommand>),
+}
+
+/// A command that needs the configuration.
+#[derive(clap::Args)]
+struct WithConfig<C: Subcommand> {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: C,
+}
+
+impl<C: Subcommand> WithConfig<C> {
+    fn directory(&self) -> Result<culver_directory::builtin::Builtin> {
+        parts::builtin_directory(&config_command::read(&self.config)?.settings)
+    }
+}
+
+/// Where the configuration lies unless told otherwise.
+const DEFAULT_CONFIG: &str = "/etc/culver/culver.toml";
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("culver: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Config(arguments) => config_command::run(&arguments),
+        Command::User(with) => {
+            let directory = with.directory()?;
+            println!("{}", culver_admin::run_user(&with.command, &directory)?);
+            Ok(())
+        }
+        Command::Domain(with) => {
+            let directory = with.directory()?;
+            println!("{}", culver_admin::run_domain(&with.command, &directory)?);
+            Ok(())
+        }
+    }
+}

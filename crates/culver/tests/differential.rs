@@ -1,5 +1,10 @@
 //! The same Maildir in Culver and in Dovecot: zero unexplained differences.
-#![allow(clippy::print_stdout, reason = "a test reports what it did not run")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
 
 use culver_testkit::differential::{Pair, Part, parts, unexplained};
 use culver_testkit::{Culver, CulverOptions, Dovecot, Peer, mail, tree};

@@ -1,7 +1,12 @@
 //! Every transcript of `tests/transcripts`, against Culver, and against Dovecot as a check of the transcripts.
 //!
 //! `CULVER_TRANSCRIPT=move cargo test -p culver --test transcripts -- --nocapture` runs those with `move` in their name.
-#![allow(clippy::print_stdout, reason = "a test reports what it did not run")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
 
 use culver_testkit::transcript::{Outcome, run_all};
 use culver_testkit::{Culver, CulverOptions, Dovecot, Peer, mail};

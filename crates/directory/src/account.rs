@@ -74,6 +74,37 @@ pub enum Layout {
     Fs,
 }
 
+impl Layout {
+    /// By its name in Dovecot's settings, in any case of letters.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "maildir++" => Some(Self::MaildirPlusPlus),
+            "fs" => Some(Self::Fs),
+            _ => None,
+        }
+    }
+}
+
+/// What an account has when nothing else is said of it. Paths may have variables, see [`crate::expand`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Defaults {
+    /// Where mail lies, such as `maildir:/var/vmail/%d/%n/Maildir`.
+    pub mail: String,
+    /// The home directory, such as `/var/vmail/%d/%n`.
+    pub home: Option<String>,
+    /// The owner of the files.
+    pub uid: Option<u32>,
+    /// Their group.
+    pub gid: Option<u32>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        let home = "/var/vmail/%d/%n";
+        Self { mail: format!("maildir:{home}/Maildir"), home: Some(home.to_owned()), uid: None, gid: None }
+    }
+}
+
 /// A network such as `192.0.2.0/24` (`allow_nets`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {

@@ -6,13 +6,17 @@
 //!
 //! A source that cannot answer is an [`Outage`]; it is never reported as "no such account".
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod account;
 pub mod builtin;
 mod directory;
+pub mod fuzz;
 mod location;
 mod login;
+pub mod passwd_file;
 
-pub use account::{Account, Layout, MailLocation, Network, Secret};
+pub use account::{Account, Defaults, Layout, MailLocation, Network, Secret};
 pub use directory::{Directory, Outage, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};

@@ -95,20 +95,15 @@ impl MailLocation {
         for option in parts {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key.to_ascii_uppercase().as_str() {
-                "LAYOUT" => location.layout = layout(value)?,
+                "LAYOUT" => {
+                    location.layout =
+                        Layout::parse(value).ok_or_else(|| NotALocation::Layout(value.to_owned()))?;
+                }
                 "CONTROL" => location.control = Some(path(value, names)?),
                 _ => {}
             }
         }
         Ok(location)
-    }
-}
-
-fn layout(value: &str) -> Result<Layout, NotALocation> {
-    match value.to_ascii_lowercase().as_str() {
-        "maildir++" => Ok(Layout::MaildirPlusPlus),
-        "fs" => Ok(Layout::Fs),
-        _ => Err(NotALocation::Layout(value.to_owned())),
     }
 }
 

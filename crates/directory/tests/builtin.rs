@@ -1,7 +1,9 @@
 //! The built-in directory from outside.
 
-use culver_directory::builtin::{Builtin, Defaults, NewUser, Problem};
-use culver_directory::{Directory, Login, Secret};
+#![allow(clippy::unwrap_used)]
+
+use culver_directory::builtin::{Builtin, NewUser, Problem};
+use culver_directory::{Defaults, Directory, Login, Secret};
 use std::sync::Arc;
 
 fn password(text: &str) -> NewUser {

@@ -18,13 +18,11 @@ use crate::store::{Auto, Common};
 use crate::subscriptions::{self, Subscriptions};
 use crate::tree::{Node, Tree};
 use async_trait::async_trait;
-use culver_base::{MailboxName, SpecialUse, Uid, UidSet};
+use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
 use culver_store::io::{Dir, Durability, Fs, Timestamp};
-use culver_store::{
-    Account, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed, Transfer,
-};
+use culver_store::{Account, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
@@ -35,10 +33,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-/// Messages that RENAME of INBOX moves at a time.
-const MOVE_AT_ONCE: usize = 1000;
 /// A special-use file is never larger.
 const MAX_SPECIAL_USE: usize = 1 << 20;
+
+mod rename;
 
 /// One account.
 pub struct MaildirAccount {
@@ -144,7 +142,9 @@ impl MaildirAccount {
 
     fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
         match cause.kind() {
-            io::ErrorKind::WouldBlock => Refusal::InUse("Another program holds a lock; try again later".into()).into(),
+            io::ErrorKind::WouldBlock => {
+                Refusal::InUse("Another program holds a lock; try again later".into()).into()
+            }
             _ => from_io(doing, &self.place.account, cause),
         }
     }
@@ -320,7 +320,8 @@ impl MaildirAccount {
             return all.clone();
         }
         let state = self.state.clone();
-        let read = move |fs: &Fs| fs.open_root(&state).and_then(|d| d.read(special_use::NAME, MAX_SPECIAL_USE));
+        let read =
+            move |fs: &Fs| fs.open_root(&state).and_then(|d| d.read(special_use::NAME, MAX_SPECIAL_USE));
         let all = match self.common.io.run(None, read).await {
             Ok(Ok(text)) => SpecialUses::read(&text),
             Ok(Err(e)) if e.kind() == io::ErrorKind::NotFound => SpecialUses::default(),
@@ -399,7 +400,8 @@ impl MaildirAccount {
         let all = self.special_uses().await;
         for use_ in uses {
             if matches!(use_, SpecialUse::All | SpecialUse::Flagged) {
-                let text = format!("{} is for views of several mailboxes, which are not kept here", use_.as_str());
+                let text =
+                    format!("{} is for views of several mailboxes, which are not kept here", use_.as_str());
                 return Err(Refusal::Cannot(text).into());
             }
             if let Some(holder) = all.holder(*use_)
@@ -407,94 +409,6 @@ impl MaildirAccount {
             {
                 return Err(Refusal::Cannot(format!("{} is {holder} already", use_.as_str())).into());
             }
-        }
-        Ok(())
-    }
-
-    /// Renames the directories and what is open of them. `naming` is held.
-    async fn rename_tree(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        let (tree, _) = self.look().await?;
-        if !tree.nodes.contains_key(from) {
-            return Err(Refusal::NonExistent.into());
-        }
-        let moved: Vec<(MailboxName, MailboxName)> = std::iter::once(from)
-            .chain(tree.below(from).map(|(n, _)| n))
-            .filter(|n| tree.has_mailbox(n))
-            .filter_map(|n| Some((n.clone(), n.moved(from, to)?)))
-            .collect();
-        let mut pairs = Vec::new();
-        for (old, new) in &moved {
-            if tree.has_mailbox(new) && !moved.iter().any(|(o, _)| o == new) {
-                return Err(Refusal::AlreadyExists.into());
-            }
-            let path = self.names.directory(new).map_err(Refusal::Cannot)?;
-            pairs.push((self.names.directory(old).map_err(|_| Refusal::NonExistent)?, path));
-        }
-        if self.names.layout == culver_store::Layout::Fs {
-            // One directory, with all that is below.
-            let path = |n: &MailboxName| self.names.directory(n).map_err(Refusal::Cannot);
-            pairs = vec![(path(from)?, path(to)?)];
-        }
-        // Nobody may open or use one of them while they move.
-        let slots: Vec<_> = moved.iter().map(|(old, _)| self.slot(old)).collect();
-        let mut locked = Vec::new();
-        for slot in &slots {
-            locked.push(slot.lock().await);
-        }
-        let open: Vec<Option<Arc<MaildirMailbox>>> = locked.iter_mut().map(|s| s.mailbox.take()).collect();
-        let mut held = Vec::new();
-        for mailbox in &open {
-            held.push(match mailbox {
-                Some(m) => Some(m.hold().await),
-                None => None,
-            });
-        }
-        let control = self.place.control.clone();
-        let renamed = self.in_root({
-            let pairs = pairs.clone();
-            move |root| folders::rename(root, &pairs)
-        });
-        let renamed = match renamed.await? {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Refusal::AlreadyExists.into()),
-            other => other.map_err(|e| self.failure("renaming a mailbox", e)),
-        };
-        if let Err(e) = renamed {
-            drop(held);
-            for (slot, mailbox) in locked.iter_mut().zip(open) {
-                slot.mailbox = mailbox;
-            }
-            return Err(e);
-        }
-        if let Some(control) = control {
-            let done = self.job(move |fs| folders::rename(&fs.open_root(&control)?, &pairs)).await?;
-            done.map_err(|e| self.failure("renaming a mailbox's control files", e))?;
-        }
-        for ((old, new), held) in moved.iter().zip(held) {
-            self.move_state(old, Some(new)).await;
-            match (held, self.mailbox_place(new)) {
-                (Some(held), Ok(place)) => held.renamed(place),
-                (Some(held), Err(_)) => held.mark_gone(),
-                (None, _) => (),
-            }
-        }
-        drop(locked);
-        for ((_, new), mailbox) in moved.iter().zip(open) {
-            if mailbox.is_some() {
-                self.slot(new).lock().await.mailbox = mailbox;
-            }
-        }
-        self.forget_list();
-        self.change_special_uses(|all| all.rename(from, to)).await
-    }
-
-    /// RENAME of INBOX: its messages go into a new mailbox, it stays (RFC 9051 §6.3.6).
-    async fn rename_inbox(&self, to: &MailboxName) -> Result<()> {
-        self.create_directory(to).await?;
-        let inbox = self.open_maildir(&MailboxName::inbox()).await?;
-        let target: Arc<dyn Mailbox> = self.open_maildir(to).await?;
-        let uids: Vec<Uid> = inbox.snapshot().uids().uids().collect();
-        for some in uids.chunks(MOVE_AT_ONCE) {
-            inbox.transfer(&some.iter().copied().collect::<UidSet>(), &target, Transfer::Move).await?;
         }
         Ok(())
     }
@@ -651,8 +565,10 @@ impl Account for MaildirAccount {
     }
 }
 
+/// Nothing there, or nothing that we look at: a file, a symbolic link.
 fn is_missing(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// A name as one path component of the state folder: letters, digits and `@._+-=` as they are, all else as `%` and hex;

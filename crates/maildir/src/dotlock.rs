@@ -108,11 +108,7 @@ impl Surroundings for Machine {
         self.start.elapsed()
     }
     fn now(&self) -> Timestamp {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp {
-            seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-            nanoseconds: now.subsec_nanos(),
-        }
+        crate::clock::now()
     }
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);

@@ -80,9 +80,8 @@ impl Keywords {
         u8::try_from(at).ok()
     }
 
-    /// What letter `number` stands for. A letter without a line, or whose line no client could be shown, is
-    /// `unknown-<number>`, as in Dovecot, with `?` behind it until it is unique (those are not atoms' usual stuff,
-    /// but atoms). `None` for numbers above 25.
+    /// What letter `number` stands for. A letter without a line, or whose line is not an atom, is `unknown-<number>`, as
+    /// in Dovecot, with `?` behind it until it is unique. `None` for numbers above 25.
     pub fn name(&self, number: u8) -> Option<Keyword> {
         let slot = self.names.get(usize::from(number))?;
         let real = slot.as_ref().and_then(|n| std::str::from_utf8(n).ok()).and_then(Keyword::new);

@@ -109,7 +109,8 @@ impl MaildirStore {
         let special_uses =
             settings.mailboxes.iter().filter_map(|m| Some((m.name.clone(), m.special_use?))).collect();
         let common = Common { settings, io, watcher: Arc::default(), special_uses };
-        let inner = Inner { common: Arc::new(common), accounts: Mutex::default(), tidying: AtomicBool::new(false) };
+        let inner =
+            Inner { common: Arc::new(common), accounts: Mutex::default(), tidying: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -186,10 +187,54 @@ impl Inner {
 }
 
 #[cfg(test)]
-impl MaildirStore {
-    /// What the task does, at a time of the test's choice.
-    pub(crate) async fn tidy_at(&self, now: Instant) -> usize {
-        self.inner.tidy(now).await;
-        self.inner.accounts.lock().len()
+mod tests {
+    use super::*;
+    use culver_store::io::IoSettings;
+    use culver_store::{Layout, Mailbox};
+
+    #[tokio::test]
+    async fn what_nobody_uses_is_closed_after_a_while() {
+        let temp = tempfile::tempdir().unwrap();
+        let io = Io::new(IoSettings { threads: 1, ..IoSettings::default() }).unwrap();
+        let mut shared = MaildirSettings::new("test.example");
+        shared.flag_delay = Duration::ZERO;
+        let settings = StoreSettings::new(temp.path().join("state"), Arc::new(shared));
+        let warm = settings.warm;
+        let store = MaildirStore::new(Arc::new(io), settings);
+        let place = Place {
+            account: "ada@example.org".into(),
+            owner: None,
+            root: temp.path().join("mail"),
+            control: None,
+            layout: Layout::default(),
+        };
+        let account = store.maildir_account(&place).await.unwrap();
+        let inbox = account.open_maildir(&MailboxName::inbox()).await.unwrap();
+        let id = inbox.snapshot().mailbox_id;
+        // Its own tasks for what may lag behind.
+        while Arc::strong_count(&inbox) > 2 {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        let kept = || store.inner.accounts.lock().len();
+
+        store.inner.tidy(start + 2 * warm).await;
+        assert!(account.has_mailboxes(), "a session has it");
+        drop(inbox);
+        store.inner.tidy(start + 2 * warm + warm / 2).await;
+        assert!(account.has_mailboxes(), "still warm");
+        store.inner.tidy(start + 3 * warm).await;
+        assert!(!account.has_mailboxes());
+        store.inner.tidy(start + 5 * warm).await;
+        assert_eq!(kept(), 1, "a session has the account");
+        drop(account);
+        store.inner.tidy(start + 5 * warm + warm / 2).await;
+        assert_eq!(kept(), 1, "still warm");
+        store.inner.tidy(start + 6 * warm).await;
+        assert_eq!(kept(), 0);
+
+        let account = store.maildir_account(&place).await.unwrap();
+        let inbox = account.open_maildir(&MailboxName::inbox()).await.unwrap();
+        assert_eq!(inbox.snapshot().mailbox_id, id);
     }
 }

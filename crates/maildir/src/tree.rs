@@ -61,7 +61,11 @@ impl Tree {
     pub fn is_current(&self, root: &Dir<'_>) -> bool {
         !self.stamps.is_empty()
             && self.stamps.iter().all(|(path, mtime)| {
-                let stat = if path.is_empty() { root.stat_self() } else { root.open_dir(path).and_then(|d| d.stat_self()) };
+                let stat = if path.is_empty() {
+                    root.stat_self()
+                } else {
+                    root.open_dir(path).and_then(|d| d.stat_self())
+                };
                 stat.is_ok_and(|s| s.mtime == *mtime) && self.read_at.seconds > mtime.seconds + 1
             })
     }
@@ -161,7 +165,8 @@ fn is_directory(dir: &Dir<'_>, name: &[u8], kind: EntryKind) -> bool {
 /// Renames a directory with an invalid name to a valid one, if that is free.
 fn repair(root: &Dir<'_>, entry: &[u8], names: Names, separator: u8) -> Option<MailboxName> {
     let levels = entry.get(1..)?.split(|b| *b == separator);
-    let better: Vec<Vec<u8>> = levels.map(|l| names.repaired_level(l).unwrap_or_else(|| l.to_vec())).collect();
+    let better: Vec<Vec<u8>> =
+        levels.map(|l| names.repaired_level(l).unwrap_or_else(|| l.to_vec())).collect();
     let better = [b".".as_slice(), &better.join(&separator)].concat();
     let name = names.of_directory(&better)??;
     (better != entry && root.rename_new(entry, root, &better).is_ok()).then_some(name)

@@ -9,7 +9,7 @@ use culver_events::{Event, Events, Origin, Transport};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// A connection to be served.
@@ -50,10 +50,17 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Accepts until the server stops. Without descriptors or memory it rests (up to a second) and tries again.
 pub async fn accept(listener: Listener, service: Arc<dyn Serve>, front: Front) {
     let mut rest = FIRST_REST;
+    let socket = match TcpListener::from_std(listener.socket) {
+        Ok(socket) => socket,
+        Err(e) => {
+            front.events.emit(Event::AcceptFailed { listener: listener.name, why: e.to_string() });
+            return;
+        }
+    };
     loop {
         let Ok(permit) = front.room.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+            accepted = socket.accept() => accepted,
             () = front.shutdown.wait() => return,
         };
         match accepted {

@@ -3,8 +3,7 @@
 use listenfd::ListenFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
-use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 /// When TLS begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +28,7 @@ pub struct Listener {
 const BACKLOG: i32 = 1024;
 
 impl Listener {
-    /// Binds. An IPv6 socket takes no IPv4 connections, so `0.0.0.0` and `[::]` can stand side by side. Must be called
-    /// from within the run time.
+    /// Binds. An IPv6 socket takes no IPv4 connections, so `0.0.0.0` and `[::]` can stand side by side.
     ///
     /// # Errors
     /// When the address is in use, not ours, or its port below 1024 and we may not.
@@ -51,14 +49,10 @@ impl Listener {
     ///
     /// # Errors
     /// When it is none.
-    pub fn adopt(
-        name: impl Into<String>,
-        encryption: Encryption,
-        socket: std::net::TcpListener,
-    ) -> io::Result<Self> {
+    pub fn adopt(name: impl Into<String>, encryption: Encryption, socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        Ok(Self { name: name.into(), encryption, socket: TcpListener::from_std(socket)?, address })
+        Ok(Self { name: name.into(), encryption, socket, address })
     }
 
     /// Where it listens, with the port that the kernel chose if 0 was asked for.
@@ -72,7 +66,7 @@ impl Listener {
 ///
 /// # Errors
 /// When one of them is no listening TCP socket.
-pub fn activated(names: Option<&str>) -> io::Result<Vec<(String, std::net::TcpListener)>> {
+pub fn activated(names: Option<&str>) -> io::Result<Vec<(String, TcpListener)>> {
     let mut given = ListenFd::from_env();
     let names: Vec<&str> = names.unwrap_or_default().split(':').collect();
     let mut sockets = Vec::new();

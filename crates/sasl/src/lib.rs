@@ -3,6 +3,8 @@
 //! Nothing here knows an account, a socket or a clock. Base64 and the framing of a protocol are the caller's. Bytes that
 //! break a mechanism's grammar are [`Malformed`]; nothing panics on any input.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod fuzz;
 mod mechanism;
 pub mod plain;

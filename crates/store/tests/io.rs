@@ -1,6 +1,7 @@
 //! The file pool: identities (as root), links and FIFOs that users plant, panics, and the seam for faults.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it fails")]
+#![expect(clippy::disallowed_methods, reason = "a test looks at the disk past the door")]
 
 use culver_store::Owner;
 use culver_store::io::{

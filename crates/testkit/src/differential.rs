@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use culver_base::{Cursor, InternalDate};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Two answers that differ.
 #[derive(Debug, Clone)]
@@ -185,8 +185,11 @@ impl<'a> Pair<'a> {
         }
         let (ours, theirs) = (items_of(&ours), items_of(&theirs));
         for (uid, items) in &theirs {
-            let file =
-                usize::try_from(*uid - 1).ok().and_then(|i| files.get(i)).map(short).unwrap_or_default();
+            let file = usize::try_from(*uid - 1)
+                .ok()
+                .and_then(|i| files.get(i))
+                .map(|p| short(p))
+                .unwrap_or_default();
             let Some(have) = ours.get(uid) else {
                 self.differ(&command, &file, "", "no answer".to_owned(), "an answer".to_owned());
                 continue;
@@ -236,8 +239,9 @@ impl<'a> Pair<'a> {
                 format!("{:?} {}", theirs.kind, theirs.text),
             );
         }
-        let file =
-            |n: &u64| usize::try_from(*n - 1).ok().and_then(|i| files.get(i)).map(short).unwrap_or_default();
+        let file = |n: &u64| {
+            usize::try_from(*n - 1).ok().and_then(|i| files.get(i)).map(|p| short(p)).unwrap_or_default()
+        };
         for n in a.iter().filter(|n| !b.contains(n)) {
             self.differ(&name, &file(n), "", "found".to_owned(), "not found".to_owned());
         }
@@ -294,7 +298,7 @@ fn row(response: &Response) -> Option<String> {
     }
 }
 
-fn short(path: &PathBuf) -> String {
+fn short(path: &Path) -> String {
     let parts: Vec<_> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy()).collect();
     parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }

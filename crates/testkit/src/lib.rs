@@ -1,4 +1,5 @@
 //! What the tests above the crates stand on: servers to talk to, a client, the transcript runner, mail.
+#![allow(clippy::disallowed_methods, reason = "tests play other programs on the file system")]
 
 pub mod client;
 pub mod differential;

@@ -408,11 +408,15 @@ impl Peer for Dovecot {
     }
 }
 
-/// The program's file, for a test which has the path that cargo gave it.
+/// Culver from the program at `exe`; or Dovecot when the variable `CULVER_TEST_PEER` says `dovecot`, to see whether a
+/// failure is the server's or the test's.
 ///
 /// # Errors
-/// When there is no such file.
-pub fn program(path: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(path);
-    if path.exists() { Ok(path) } else { bail!("{} is not built", path.display()) }
+/// As [`Culver::start`].
+pub fn under_test(exe: &str) -> Result<Box<dyn Peer>> {
+    match std::env::var("CULVER_TEST_PEER").as_deref() {
+        Ok("dovecot") => Ok(Box::new(Dovecot::start()?)),
+        Ok(other) => bail!("CULVER_TEST_PEER={other}: `dovecot` or nothing"),
+        Err(_) => Ok(Box::new(Culver::start(Path::new(exe), CulverOptions::default())?)),
+    }
 }

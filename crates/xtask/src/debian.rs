@@ -1,8 +1,7 @@
-//! What tests need from Debian and from PyPI: other servers and real clients.
+//! What tests need from Debian: another server and real clients.
 
-use crate::{succeed, target};
+use crate::succeed;
 use anyhow::{Result, bail};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What tests start beside Culver, and why.
@@ -13,12 +12,9 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("neomutt", "a client"),
     ("curl", "a client"),
     ("python3", "imaplib, a client"),
-    ("python3-venv", "for IMAPClient, a client"),
+    ("python3-imapclient", "a client"),
     ("xz-utils", "unpacks the corpus"),
 ];
-
-/// From PyPI, into target/python.
-const PYTHON: &str = "IMAPClient==3.0.1";
 
 /// Installs what is missing when that is allowed (as root), and otherwise says exactly what to install.
 pub fn ensure() -> Result<()> {
@@ -59,32 +55,4 @@ fn installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
     query.args(["-W", "-f", "${Status}", package]).stderr(Stdio::null());
     query.output().is_ok_and(|o| o.stdout.ends_with(b"ok installed"))
-}
-
-/// A Python with IMAPClient; `None`, with a word why, when there is no network.
-pub fn python() -> Option<PathBuf> {
-    let home = target().join("python");
-    let python = home.join("bin/python");
-    let mut there = Command::new(&python);
-    there.args(["-c", "import imapclient"]).stderr(Stdio::null());
-    if there.status().is_ok_and(|s| s.success()) {
-        return Some(python);
-    }
-    let made = succeed(Command::new("python3").args(["-m", "venv"]).arg(&home)).and_then(|()| {
-        succeed(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            PYTHON,
-        ]))
-    });
-    match made {
-        Ok(()) => Some(python),
-        Err(e) => {
-            println!("IMAPClient could not be installed, its tests will not run: {e:#}");
-            None
-        }
-    }
 }

@@ -24,7 +24,6 @@ struct Counts {
 /// Runs the tests; `args` go to cargo test.
 pub fn run(args: &[String]) -> Result<()> {
     debian::ensure()?;
-    let python = debian::python();
     let began = Instant::now();
     let mut test = cargo();
     test.arg("test").arg("--no-fail-fast");
@@ -36,9 +35,6 @@ pub fn run(args: &[String]) -> Result<()> {
         test.arg("--");
     }
     test.arg("--show-output").stdout(Stdio::piped());
-    if let Some(python) = &python {
-        test.env("CULVER_PYTHON", python);
-    }
     std::fs::create_dir_all(target())?;
     let path = target().join("test.log");
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;

@@ -11,32 +11,12 @@ mod verbs;
 
 pub use verbs::{Domain, NewUser, User};
 
-use crate::{Account, Login, MailLocation, Names, Outage, Secret, Source};
+use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Secret, Source};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What an account has when nothing else is said of it. Paths may have variables, see [`crate::expand`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Defaults {
-    /// Where mail lies, such as `maildir:/var/vmail/%d/%n/Maildir`.
-    pub mail: String,
-    /// The home directory, such as `/var/vmail/%d/%n`.
-    pub home: Option<String>,
-    /// The owner of the files.
-    pub uid: Option<u32>,
-    /// Their group.
-    pub gid: Option<u32>,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        let home = "/var/vmail/%d/%n";
-        Self { mail: format!("maildir:{home}/Maildir"), home: Some(home.to_owned()), uid: None, gid: None }
-    }
-}
 
 /// Why a verb was not done. Every text says what to do.
 #[derive(Debug, thiserror::Error)]

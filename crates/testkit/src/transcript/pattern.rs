@@ -48,7 +48,7 @@ pub fn parse(text: &str, vars: &Vars) -> Result<Pattern> {
         let code = match after.strip_prefix('[') {
             Some(inside) => {
                 let end = inside.rfind(']').context("] is missing")?;
-                Some(parse_values(inside[..end].as_bytes())?)
+                Some(parse_values(&inside.as_bytes()[..end])?)
             }
             None => None,
         };

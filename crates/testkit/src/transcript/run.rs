@@ -557,7 +557,8 @@ fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.to_ascii_uppercase(), word.to_ascii_uppercase());
     let inner = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.match_indices(&word).any(|(i, _)| {
-        !(inner(text[..i].chars().next_back()) && inner(word.chars().next()))
-            && !(inner(text[i + word.len()..].chars().next()) && inner(word.chars().next_back()))
+        let runs_on_before = inner(text[..i].chars().next_back()) && inner(word.chars().next());
+        let runs_on_behind = inner(text[i + word.len()..].chars().next()) && inner(word.chars().next_back());
+        !runs_on_before && !runs_on_behind
     })
 }

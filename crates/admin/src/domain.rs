@@ -1,0 +1,73 @@
+//! `culver domain`: primary and secondary domains.
+
+use crate::AdminError;
+use culver_directory::builtin::Builtin;
+use serde_json::json;
+
+/// Domains of the built-in directory.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum DomainCommand {
+    /// Adds a domain that can have accounts.
+    Add {
+        /// The domain.
+        domain: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Adds a secondary domain: every account of the domain can log in with it and has an address in it.
+    Alias {
+        /// The secondary domain.
+        alias: String,
+        /// The domain that has the accounts.
+        domain: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists all domains.
+    List {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does it; gives what to print.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn run_domain(command: &DomainCommand, builtin: &Builtin) -> Result<String, AdminError> {
+    match command {
+        DomainCommand::Add { domain, json } => {
+            let name = builtin.add_domain(domain)?;
+            Ok(if *json { json!({ "domain": name }).to_string() } else { format!("Added the domain {name}") })
+        }
+        DomainCommand::Alias { alias, domain, json } => {
+            builtin.add_domain_alias(alias, domain)?;
+            Ok(if *json {
+                json!({ "alias": alias, "domain": domain }).to_string()
+            } else {
+                format!("Accounts of {domain} can be reached and log in as @{alias} too")
+            })
+        }
+        DomainCommand::List { json } => {
+            let domains = builtin.domains()?;
+            if *json {
+                let rows = domains
+                    .iter()
+                    .map(|d| json!({ "domain": d.name, "aliases": d.aliases, "users": d.users }))
+                    .collect();
+                return Ok(serde_json::Value::Array(rows).to_string());
+            }
+            if domains.is_empty() {
+                return Ok("There are no domains yet: culver domain add example.com".to_owned());
+            }
+            let mut table = crate::user::table(["Domain", "Users", "Secondary domains"]);
+            for domain in domains {
+                table.add_row([domain.name, domain.users.to_string(), domain.aliases.join(", ")]);
+            }
+            Ok(table.to_string())
+        }
+    }
+}

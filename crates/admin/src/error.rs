@@ -1,0 +1,34 @@
+//! Why a verb was not done.
+
+use culver_directory::builtin::Problem;
+
+/// Why a verb was not done, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The directory says no.
+    #[error("{0}{hint}", hint = hint(.0))]
+    Directory(#[from] Problem),
+    /// The password could not be read, or cannot be one.
+    #[error("{0}")]
+    Password(String),
+    /// The stored password given with `--hash` cannot be used.
+    #[error("--hash: {0}. Give it as {{SCHEME}}data, such as `doveadm pw` prints")]
+    Hash(#[from] culver_auth::scheme::Unusable),
+    /// The mail location cannot be used.
+    #[error("{0}")]
+    Location(#[from] culver_directory::NotALocation),
+    /// No random numbers, or no JSON: never seen.
+    #[error("{0} failed: try again")]
+    Internal(&'static str),
+}
+
+/// The command that helps.
+fn hint(problem: &Problem) -> String {
+    match problem {
+        Problem::NoDomain(name) => format!(" (culver domain add {name})"),
+        Problem::NoUser(_) => " (culver user list)".to_owned(),
+        Problem::UserExists(name) => format!(" (culver user passwd {name})"),
+        Problem::DomainExists(_) => " (culver domain list)".to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,264 @@
+//! Puts the parts together: settings of the configuration become what each crate asks for.
+//!
+//! The only place that names implementations: the Maildir store, the kinds of directories.
+
+use crate::passwd::Passwd;
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use culver_auth::{Auth, AuthSettings};
+use culver_base::{MailboxName, SpecialUse};
+use culver_config::Settings;
+use culver_config::settings::{self as set, Source};
+use culver_directory::builtin::Builtin;
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::{Defaults, Directory, Source as AccountSource};
+use culver_events::{Destination, Events, Level, Style};
+use culver_imapd::service::{ImapService, ImapSettings};
+use culver_maildir::store::{Auto, AutoMailbox};
+use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
+use culver_net::tls::Oldest;
+use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
+use culver_store::Store;
+use culver_store::io::{Io, IoSettings};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the server is made of.
+pub struct Parts {
+    directory: Arc<Directory>,
+    store: Arc<dyn Store>,
+    tls: Option<TlsAcceptor>,
+    events: Events,
+    imap: Arc<Current>,
+}
+
+/// The service as it is now; sessions keep the one that they began with.
+struct Current(ArcSwap<ImapService>);
+
+impl Serve for Current {
+    fn service(&self) -> &'static str {
+        self.0.load().service()
+    }
+
+    fn serve(self: Arc<Self>, connection: Connection, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        self.0.load_full().serve(connection, shutdown)
+    }
+}
+
+impl Parts {
+    /// Opens directories and starts the pool of threads. Within the run time.
+    ///
+    /// # Errors
+    /// When a directory cannot be opened, or the threads cannot be started.
+    pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
+        let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
+        for source in &settings.directory {
+            sources.push(match source.source {
+                Source::Builtin => Arc::new(builtin(settings, source)?),
+                Source::PasswdFile => {
+                    let path = source.path.to_string_lossy();
+                    Arc::new(Passwd::new(PasswdFile::new(path, defaults(settings, source)), source))
+                }
+            });
+        }
+        let directory = Arc::new(Directory::new(sources));
+        let mut io = IoSettings {
+            first_valid_uid: settings.auth.first_valid_uid,
+            first_valid_gid: settings.auth.first_valid_gid,
+            ..IoSettings::default()
+        };
+        if settings.store.io_threads > 0 {
+            io.threads = settings.store.io_threads as usize;
+        }
+        let io = Io::new(io).context("cannot start the threads that read and write mail")?;
+        let store: Arc<dyn Store> = Arc::new(MaildirStore::new(Arc::new(io), store_settings(settings)));
+        let service = imap(settings, directory.clone(), store.clone(), tls.clone(), events.clone());
+        let imap = Arc::new(Current(ArcSwap::from(service)));
+        Ok(Self { directory, store, tls, events, imap })
+    }
+
+    /// What serves IMAP.
+    pub fn imap(&self) -> Arc<dyn Serve> {
+        self.imap.clone()
+    }
+
+    /// New sessions get these settings.
+    pub fn reload(&self, settings: &Settings) {
+        let (directory, store) = (self.directory.clone(), self.store.clone());
+        self.imap.0.store(imap(settings, directory, store, self.tls.clone(), self.events.clone()));
+    }
+
+    /// Writes out and closes everything.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+fn imap(
+    settings: &Settings,
+    directory: Arc<Directory>,
+    store: Arc<dyn Store>,
+    tls: Option<TlsAcceptor>,
+    events: Events,
+) -> Arc<ImapService> {
+    let auth = AuthSettings {
+        failure_delay: settings.auth.failure_delay,
+        tls_required: settings.auth.require_tls,
+        ..AuthSettings::default()
+    };
+    let imap = &settings.imap;
+    let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let imap = ImapSettings {
+        append_limit: Some(imap.append_limit.0).filter(|limit| *limit > 0),
+        line_limit: octets(imap.line_limit),
+        inline_literal: octets(imap.spool_above),
+        idle_timeout: imap.idle_timeout,
+        idle_keepalive: imap.idle_keepalive,
+        login_timeout: imap.login_timeout,
+        tls_required: settings.auth.require_tls,
+        masked: imap.hide_capabilities.iter().map(|c| c.to_ascii_uppercase()).collect(),
+        failed_logins: settings.auth.max_failures,
+    };
+    let auth = Auth::new(directory, auth, events.clone());
+    Arc::new(ImapService { auth, store, tls, events, settings: imap })
+}
+
+fn store_settings(settings: &Settings) -> StoreSettings {
+    let mut shared = MaildirSettings::new(&hostname(settings));
+    shared.flag_writes = match settings.store.flag_writes {
+        set::FlagWrites::Lazy => FlagWrites::Lazy,
+        set::FlagWrites::Sync => FlagWrites::Sync,
+    };
+    let mut store = StoreSettings::new(&settings.state_dir, Arc::new(shared));
+    store.mailboxes = settings
+        .mailbox
+        .iter()
+        .map(|m| AutoMailbox {
+            name: MailboxName::new(&m.name),
+            special_use: match m.special_use {
+                set::SpecialUse::None => None,
+                set::SpecialUse::Drafts => Some(SpecialUse::Drafts),
+                set::SpecialUse::Sent => Some(SpecialUse::Sent),
+                set::SpecialUse::Junk => Some(SpecialUse::Junk),
+                set::SpecialUse::Trash => Some(SpecialUse::Trash),
+                set::SpecialUse::Archive => Some(SpecialUse::Archive),
+                set::SpecialUse::Flagged => Some(SpecialUse::Flagged),
+                set::SpecialUse::All => Some(SpecialUse::All),
+            },
+            auto: match m.auto {
+                set::Auto::No => Auto::No,
+                set::Auto::Create => Auto::Create,
+                set::Auto::Subscribe => Auto::Subscribe,
+            },
+        })
+        .collect();
+    store
+}
+
+/// The setting, or the machine's own name.
+fn hostname(settings: &Settings) -> String {
+    if settings.hostname.is_empty() {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        settings.hostname.clone()
+    }
+}
+
+/// `mail.location` and `mail.layout` as one location, as Dovecot writes it.
+fn location(settings: &Settings) -> String {
+    let layout = settings.mail.layout.word();
+    format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
+}
+
+fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
+    let file = settings.state_dir.join("directory.sqlite");
+    Ok(Builtin::open(&file, defaults(settings, source))?)
+}
+
+/// What accounts have of which the source says nothing.
+fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
+    Defaults {
+        mail: location(settings),
+        home: Some(source.home.clone()).filter(|h| !h.is_empty()),
+        uid: Some(source.uid).filter(|id| *id > 0),
+        gid: Some(source.gid).filter(|id| *id > 0),
+    }
+}
+
+/// The built-in directory, for commands that edit it.
+///
+/// # Errors
+/// When the configuration names none, or it cannot be opened.
+pub fn builtin_directory(settings: &Settings) -> Result<Builtin> {
+    let source = settings.directory.iter().find(|d| d.source == Source::Builtin);
+    let source = source.context(
+        "the configuration has no built-in directory: add [[directory]] with source = \"builtin\", or edit the passwd-file",
+    )?;
+    make_state_dir(settings)?;
+    builtin(settings, source)
+}
+
+/// Makes the state folder, when it is missing, for the server alone.
+///
+/// # Errors
+/// When that is not possible.
+pub fn make_state_dir(settings: &Settings) -> Result<()> {
+    let dir = &settings.state_dir;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| {
+        format!(
+            "cannot make {}: as root, run install -d -o culver -g culver -m 700 {}, with the service user's name",
+            dir.display(),
+            dir.display()
+        )
+    })
+}
+
+/// Certificates as the configuration names them.
+pub fn certificate_files(settings: &Settings) -> Vec<CertificateFiles> {
+    let pairs = settings.tls.certificate.iter();
+    pairs.map(|c| CertificateFiles { certificate: c.certificate.clone(), key: c.key.clone() }).collect()
+}
+
+/// The oldest TLS version.
+pub fn oldest(settings: &Settings) -> Oldest {
+    match settings.tls.min_version {
+        set::TlsVersion::Tls12 => Oldest::Tls12,
+        set::TlsVersion::Tls13 => Oldest::Tls13,
+    }
+}
+
+/// The least important lines that are written.
+pub fn level(settings: &Settings) -> Level {
+    match settings.log.level {
+        set::LogLevel::Debug => Level::Debug,
+        set::LogLevel::Info => Level::Info,
+        set::LogLevel::Warning => Level::Warning,
+        set::LogLevel::Error => Level::Error,
+    }
+}
+
+/// How and where the log is written.
+pub fn log(settings: &Settings) -> (Style, Level, Destination) {
+    let style = match settings.log.style {
+        set::LogStyle::Plain => Style::Plain,
+        set::LogStyle::Dovecot => Style::Dovecot,
+        set::LogStyle::Json => Style::Json,
+    };
+    let destination = if settings.log.file == PathBuf::new() {
+        Destination::stderr(std::env::var("JOURNAL_STREAM").ok().as_deref())
+    } else {
+        Destination::File(settings.log.file.clone())
+    };
+    (style, level(settings), destination)
+}
+
+/// The log.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn events(settings: &Settings) -> Result<Events> {
+    let (style, level, destination) = log(settings);
+    Events::new(style, level, destination)
+        .with_context(|| format!("cannot open the log {}", settings.log.file.display()))
+}

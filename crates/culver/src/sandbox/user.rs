@@ -1,0 +1,79 @@
+//! From root to the service user, keeping what is needed to open mail as its owner, and nothing else.
+
+use anyhow::{Context, Result, bail};
+use culver_config::Settings;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// The capabilities that stay: to take owners' identities.
+const KEPT: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
+/// Becomes the user of the setting `user` when started as root; otherwise only gives up what is not needed.
+pub fn become_service_user(settings: &Settings) -> Result<()> {
+    let root = geteuid().is_root();
+    if root && !settings.user.is_empty() {
+        let (uid, gid) = look_up(&settings.user)?;
+        if uid == 0 {
+            bail!("user = {:?} is root: name the service user, or leave the setting out", settings.user);
+        }
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let taken = || -> rustix::io::Result<()> {
+            rustix::thread::set_thread_groups(&[])?;
+            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+            // Else the change of uid would take all capabilities away.
+            rustix::thread::set_keep_capabilities(true)?;
+            rustix::thread::set_thread_res_uid(uid, uid, uid)
+        };
+        taken().with_context(|| format!("cannot become the user {}", settings.user))?;
+    }
+    // Root that stays root (no user set) keeps its powers over files: it may be all that such a machine has.
+    if !root || !settings.user.is_empty() {
+        keep_only(KEPT).context("capabilities")?;
+    }
+    Ok(())
+}
+
+fn keep_only(wanted: CapabilitySet) -> rustix::io::Result<()> {
+    let now = rustix::thread::capabilities(None)?;
+    let kept = now.permitted.intersection(wanted);
+    for capability in CapabilitySet::all().iter().filter(|c| !wanted.contains(*c)) {
+        // Needs CAP_SETPCAP, which an unprivileged start does not have; then there is nothing to take away either.
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    let _ = rustix::thread::clear_ambient_capability_set();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)
+}
+
+/// The ids of a user, from /etc/passwd: a service user is a local one.
+#[allow(clippy::disallowed_methods, reason = "the system's own file, read once at start")]
+fn look_up(name: &str) -> Result<(u32, u32)> {
+    let text = std::fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
+    ids(&text, name).with_context(|| {
+        format!("there is no user {name} in /etc/passwd: useradd --system --shell /usr/sbin/nologin {name}")
+    })
+}
+
+fn ids(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        found.then_some((uid, gid))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_passwd() {
+        let text =
+            "root:x:0:0:root:/root:/bin/bash\nbroken\nculver:x:990:980::/var/lib/culver:/usr/sbin/nologin\n";
+        assert_eq!(ids(text, "culver"), Some((990, 980)));
+        assert_eq!(ids(text, "cul"), None);
+        assert_eq!(ids(text, "broken"), None);
+    }
+}

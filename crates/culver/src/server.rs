@@ -1,0 +1,174 @@
+//! The running server: listeners, signals, reload, and the end.
+
+use crate::parts::{self, Parts};
+use crate::{config_command, serve};
+use anyhow::{Context, Result};
+use culver_config::Settings;
+use culver_events::{Event, Events};
+use culver_net::{Front, Listener, Stopper, Tasks, TlsAcceptor};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+/// Where to listen, and for what.
+pub struct Endpoint {
+    /// Its socket. Which service it is stands in the listener's name.
+    pub listener: Listener,
+}
+
+/// Where settings come from when they are read again.
+pub struct Reload {
+    /// The configuration.
+    pub config: PathBuf,
+}
+
+/// Everything that a server needs to begin.
+pub struct Server {
+    /// What is to be done.
+    pub settings: Settings,
+    /// What happened.
+    pub events: Events,
+    /// Certificates.
+    pub tls: Option<TlsAcceptor>,
+    /// Where to listen.
+    pub endpoints: Vec<Endpoint>,
+    /// `None`: SIGHUP changes nothing.
+    pub reload: Option<Reload>,
+}
+
+/// Addresses that are listened on, by the name of the service.
+pub type Addresses = Vec<(String, SocketAddr)>;
+
+/// How often certificates are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Runs until SIGTERM or SIGINT. `ready` is called once connections are taken.
+    pub fn run(self, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("culver")
+            .build()
+            .context("cannot start threads")?;
+        let done = runtime.block_on(self.serve(ready));
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        done
+    }
+
+    async fn serve(mut self, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
+        let events = self.events.clone();
+        let (stopper, sessions, helpers) =
+            (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
+        let parts = Parts::build(&self.settings, self.tls.clone(), events.clone())?;
+        let front = Front {
+            tls: self.tls.clone(),
+            tasks: sessions.clone(),
+            events: events.clone(),
+            shutdown: stopper.shutdown(),
+            room: Arc::new(Semaphore::new(self.settings.max_connections as usize)),
+        };
+        // Before the first connection, so that no signal is missed.
+        let mut signals = Signals::new()?;
+        let mut addresses = Addresses::new();
+        for Endpoint { listener } in std::mem::take(&mut self.endpoints) {
+            addresses.push((listener.name.clone(), listener.address()));
+            let name = format!("{} on {}", listener.name, listener.address());
+            helpers.spawn(name, culver_net::accept(listener, parts.imap(), front.clone()));
+        }
+        drop(front);
+        if let Some(tls) = &self.tls {
+            let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());
+            helpers.spawn("certificates", watch);
+        }
+        let listeners = addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
+        events.emit(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), listeners });
+        ready(&addresses)?;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+        while let Signal::Reload = signals.next().await {
+            self.reload(&parts);
+        }
+
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        events.emit(Event::Stopping { sessions: sessions.running() });
+        stopper.stop();
+        helpers.drain(Duration::from_secs(1)).await;
+        // A second SIGTERM means: now.
+        let open = sessions.running();
+        let cut = tokio::select! {
+            cut = sessions.drain(self.settings.drain_timeout) => cut,
+            () = signals.end() => open,
+        };
+        // Sessions hold mailboxes; with them gone, journals and pending flags are written out and closed.
+        parts.close().await;
+        events.emit(Event::Stopped { cut });
+        Ok(())
+    }
+
+    fn reload(&mut self, parts: &Parts) {
+        let Some(Reload { config }) = &self.reload else { return };
+        let parsed = match config_command::read(config) {
+            Ok(parsed) => parsed,
+            Err(e) => {
+                self.events.emit(Event::ReloadFailed { why: format!("{e:#}") });
+                return;
+            }
+        };
+        let need_restart = culver_config::changes_for_restart(&self.settings, &parsed.settings);
+        let settings = parsed.settings.clone();
+        let (style, level, destination) = parts::log(&settings);
+        if let Err(e) = self.events.reopen(style, level, destination) {
+            self.events.emit(Event::ReloadFailed { why: format!("log.file: {e}") });
+        }
+        if let Some(tls) = &self.tls {
+            match tls.reload(&parts::certificate_files(&settings)) {
+                Ok(()) => self.events.emit(Event::CertificatesLoaded { names: tls.certificates().names() }),
+                Err(e) => {
+                    let file = "of the configuration".to_owned();
+                    self.events.emit(Event::CertificateProblem { file, why: e.to_string() });
+                }
+            }
+        }
+        serve::tell_warnings(&self.events, &parsed);
+        parts.reload(&settings);
+        self.settings = settings;
+        self.events.emit(Event::Reloaded { need_restart });
+    }
+}
+
+enum Signal {
+    Reload,
+    End,
+}
+
+struct Signals {
+    hup: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let of = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            hup: of(SignalKind::hangup())?,
+            term: of(SignalKind::terminate())?,
+            int: of(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hup.recv() => Signal::Reload,
+            _ = self.term.recv() => Signal::End,
+            _ = self.int.recv() => Signal::End,
+        }
+    }
+
+    async fn end(&mut self) {
+        while let Signal::Reload = self.next().await {}
+    }
+}

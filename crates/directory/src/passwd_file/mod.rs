@@ -1,0 +1,158 @@
+//! Accounts from a passwd-file as Dovecot reads it: one line each, `user:password:uid:gid:gecos:home:shell:extra`.
+//!
+//! The path may have variables (`/etc/mail/%d/passwd`), then lines may leave the domain out. A file is read again when
+//! its time, size or inode has changed, which is looked at once a second at most. A second line for the same user is
+//! reported and not used. A line that cannot be used is an outage for its user only.
+//!
+//! Of the extra fields these are honoured: `userdb_` uid, gid, home, mail (and mail_path, mail_driver, mail_home,
+//! mail_control_path, mailbox_list_layout of 2.4); password, nopassword, nologin, reason, allow_nets. All others are
+//! read over; names of users and groups are those of `/etc/passwd` and `/etc/group`.
+
+mod ids;
+mod line;
+
+pub use line::{Line, Unusable};
+
+use crate::{Account, Defaults, Login, Names, Outage, Source, expand};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a file is not looked at again.
+const FRESH: Duration = Duration::from_secs(1);
+/// Files kept in memory.
+const FILES: usize = 10_000;
+
+/// Accounts of passwd-files.
+pub struct PasswdFile {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: String,
+    defaults: Defaults,
+    files: Mutex<HashMap<PathBuf, Loaded>>,
+}
+
+/// A file as it was read.
+struct Loaded {
+    looked: Instant,
+    mark: Mark,
+    lines: Arc<Lines>,
+}
+
+/// By user; the number of the line, from 1.
+type Lines = HashMap<String, (usize, Line)>;
+
+/// What tells that a file has changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    seconds: i64,
+    nanoseconds: i64,
+    size: u64,
+    inode: u64,
+}
+
+impl PasswdFile {
+    /// The file of this path. It need not exist yet.
+    pub fn new(path: impl Into<String>, defaults: Defaults) -> Self {
+        Self { inner: Arc::new(Inner { path: path.into(), defaults, files: Mutex::default() }) }
+    }
+}
+
+#[async_trait]
+impl Source for PasswdFile {
+    fn name(&self) -> &str {
+        "passwd-file"
+    }
+
+    async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
+        let (inner, login) = (self.inner.clone(), login.clone());
+        let found = tokio::task::spawn_blocking(move || inner.find(&login)).await;
+        let found = found.map_err(|why| Outage::new("passwd-file", why))?;
+        found.map_err(|why| Outage::new("passwd-file", why))
+    }
+}
+
+impl Inner {
+    fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, String> {
+        let names = Names { user: login.as_str(), home: None };
+        let path = PathBuf::from(expand(&self.path, &names).map_err(|why| why.to_string())?);
+        let varies = path != Path::new(&self.path);
+        let lines = match self.lines(&path, Instant::now()) {
+            Ok(lines) => lines,
+            // No file for this domain: the domain is not ours.
+            Err(why) if varies && why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(format!("{}: {why}: check the path and who may read it", path.display())),
+        };
+        let bare = varies.then(|| lines.get(login.local())).flatten();
+        let Some((number, line)) = lines.get(login.as_str()).or(bare) else { return Ok(None) };
+        let account = line.account(login.as_str(), &self.defaults);
+        account.map(|a| Some(Arc::new(a))).map_err(|why| format!("{} line {number}: {why}", path.display()))
+    }
+
+    /// The lines of a file, read again when it has changed.
+    fn lines(&self, path: &Path, now: Instant) -> io::Result<Arc<Lines>> {
+        let mut files = self.files.lock();
+        if let Some(loaded) = files.get(path)
+            && now.saturating_duration_since(loaded.looked) < FRESH
+        {
+            return Ok(loaded.lines.clone());
+        }
+        let mark = Mark::of(path).inspect_err(|_| {
+            files.remove(path);
+        })?;
+        if let Some(loaded) = files.get_mut(path)
+            && loaded.mark == mark
+        {
+            loaded.looked = now;
+            return Ok(loaded.lines.clone());
+        }
+        let lines = Arc::new(read(path)?);
+        if files.len() >= FILES {
+            files.clear();
+        }
+        files.insert(path.to_owned(), Loaded { looked: now, mark, lines: lines.clone() });
+        Ok(lines)
+    }
+}
+
+impl Mark {
+    fn of(path: &Path) -> io::Result<Self> {
+        let data = fs::metadata(path)?;
+        let (seconds, nanoseconds) = (data.mtime(), data.mtime_nsec());
+        Ok(Self { seconds, nanoseconds, size: data.size(), inode: data.ino() })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Lines> {
+    let text = fs::read(path)?;
+    let mut lines = Lines::new();
+    for (index, text) in String::from_utf8_lossy(&text).lines().enumerate() {
+        let Some(line) = Line::parse(text) else { continue };
+        let number = index + 1;
+        match lines.entry(line.user.clone()) {
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert((number, line));
+            }
+            std::collections::hash_map::Entry::Occupied(first) => {
+                let first = first.get().0;
+                tracing::warn!(
+                    "{} line {number}: {} is in line {first} already, which counts",
+                    path.display(),
+                    line.user
+                );
+            }
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests;
