@@ -55,6 +55,7 @@ impl Core {
             self.leave();
             return Err(Refusal::MailboxGone.into());
         }
+        self.take_in_listed(fs, &dirs)?;
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
         let mut added = Vec::new();
         let mut ops = Vec::new();
@@ -72,8 +73,8 @@ impl Core {
             ));
         }
         // Letters first, so that the names need not change again at once.
-        let synced = [(to_new, &dirs.new), (to_cur, &dirs.cur)].into_iter().filter(|(due, _)| *due);
-        let synced: std::io::Result<()> = synced.map(|(_, dir)| dir.sync()).collect();
+        let mut synced = [(to_new, &dirs.new), (to_cur, &dirs.cur)].into_iter().filter(|(due, _)| *due);
+        let synced = synced.try_for_each(|(_, dir)| dir.sync());
         self.commit(keyword_ops(added).chain(ops).collect());
         self.settle_floor();
         match lock {

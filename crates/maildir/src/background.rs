@@ -99,7 +99,7 @@ impl MaildirMailbox {
         }
         let Some(me) = self.me.upgrade() else { return };
         let delay = self.place().settings.flag_delay;
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             tokio::time::sleep(delay).await;
             me.flushing.store(false, Ordering::Release);
             me.work_off().await;
@@ -113,13 +113,14 @@ impl MaildirMailbox {
                 Ok(Flushed::More) => (),
                 Ok(Flushed::All) => break,
                 Ok(Flushed::Look) if looks < LOOKS => looks += 1,
+                Ok(Flushed::Soon) => tokio::time::sleep(self.place().settings.flag_delay).await,
                 Ok(Flushed::Later | Flushed::Look) => {
                     // One waiting task for each mailbox is enough.
                     if self.flushing.swap(true, Ordering::AcqRel) {
                         return;
                     }
                     let me = Arc::downgrade(&self);
-                    tokio::spawn(async move {
+                    self.runtime.spawn(async move {
                         tokio::time::sleep(RETRY).await;
                         if let Some(me) = me.upgrade() {
                             me.flushing.store(false, Ordering::Release);
@@ -139,7 +140,7 @@ impl MaildirMailbox {
     }
 
     pub(crate) fn kick_later(self: Arc<Self>) {
-        tokio::spawn(async move { self.kick().await });
+        self.runtime.clone().spawn(async move { self.kick().await });
     }
 }
 
@@ -163,7 +164,7 @@ impl MaildirMailbox {
     /// For the watcher: there is something to apply.
     pub fn apply_soon(self: Arc<Self>) {
         if !self.applying.swap(true, Ordering::AcqRel) {
-            tokio::spawn(async move {
+            self.runtime.clone().spawn(async move {
                 self.applying.store(false, Ordering::Release);
                 if let Err(error) = self.apply_events().await
                     && !matches!(error, Failure::Refused(Refusal::MailboxGone))
@@ -180,20 +181,24 @@ impl MaildirMailbox {
         if self.pending.lock().is_empty() && !self.core.lock().await.needs_care() {
             return Ok(());
         }
+        let mut scans = 0;
         loop {
             let me = self.me.clone();
             let apply = move |core: &mut Core, fs: &Fs| {
-                let Some(me) = me.upgrade() else { return Ok(Applied::default()) };
+                let Some(me) = me.upgrade() else { return Ok((Applied::default(), false)) };
+                // The other half of a rename, if it is there by now.
+                me.pump();
                 let pending = std::mem::take(&mut *me.pending.lock());
                 core.doubt |= pending.doubt;
-                if core.doubt {
-                    return Ok::<_, Failure>(Applied { unknown: core.look(fs, Force::No)?, limbo: false });
-                }
-                core.apply_events(fs, pending.events)
+                let applied = if core.doubt {
+                    Applied { unknown: core.look(fs, Force::No)?, limbo: false }
+                } else {
+                    core.apply_events(fs, pending.events)?
+                };
+                Ok::<_, Failure>((applied, pending.doubt))
             };
-            let doubtful = self.pending.lock().doubt;
-            let applied = self.job(apply).await??;
-            if doubtful {
+            let (applied, lost) = self.job(apply).await??;
+            if lost {
                 // A directory may be another one now.
                 self.rewatch().await;
             }
@@ -201,14 +206,20 @@ impl MaildirMailbox {
                 let unknown = applied.unknown;
                 match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
                     // No event will come for them again.
-                    Err(Failure::Refused(Refusal::InUse(_))) => self.core.lock().await.doubt = true,
+                    Err(Failure::Refused(Refusal::InUse(_))) => {
+                        self.core.lock().await.doubt = true;
+                        break;
+                    }
                     other => other?,
                 }
             }
-            if !applied.limbo {
+            if applied.limbo {
+                tokio::time::sleep(LIMBO).await;
+            } else if scans < LOOKS && self.core.lock().await.doubt {
+                scans += 1;
+            } else {
                 break;
             }
-            tokio::time::sleep(LIMBO).await;
         }
         self.kick().await;
         Ok(())
@@ -216,11 +227,11 @@ impl MaildirMailbox {
 
     /// Starts the task that watches for as long as somebody listens.
     pub(crate) fn watch_outside(&self) {
-        if tokio::runtime::Handle::try_current().is_err() || self.watching.swap(true, Ordering::AcqRel) {
+        if self.watching.swap(true, Ordering::AcqRel) {
             return;
         }
         let me = self.me.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             loop {
                 let Some(this) = me.upgrade() else { return };
                 let installed = this.install_watches().await;
@@ -330,4 +341,3 @@ impl Drop for MaildirMailbox {
         }
     }
 }
-

@@ -17,9 +17,13 @@ use culver_snapshot::{Flags, KeywordBits, Snapshot};
 use culver_store::io::{Durability, EntryKind, Fs, Stat, Timestamp};
 use culver_store::{Failure, Refusal};
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// See [`Core::waits_for_letters`].
+const UNLINED_LOOKS: u8 = 5;
 
 /// Result within the engine.
 pub type Result<T> = culver_store::Result<T>;
@@ -38,6 +42,8 @@ pub struct Core {
     pub letters: Keywords,
     /// Its stamp; `None` before it was first read.
     pub letters_stamp: Option<Stamp>,
+    /// How often `dovecot-keywords` is still looked at for a letter that it did not have.
+    pub unlined: Cell<u8>,
     /// Something was seen that only a scan can explain.
     pub doubt: bool,
     /// Do events tell of every change from outside?
@@ -92,7 +98,7 @@ impl Core {
 
     /// Has it something that an event or a look must settle?
     pub fn needs_care(&self) -> bool {
-        self.doubt || !self.limbo.is_empty()
+        self.doubt || !self.limbo.is_empty() || self.waits_for_letters()
     }
 
     /// Refuses everything once the mailbox is gone.
@@ -156,6 +162,7 @@ impl Core {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Stamp::default(),
             Err(e) => return Err(e),
         };
+        self.unlined.set(self.unlined.get().saturating_sub(1));
         if self.letters_stamp.is_some_and(|s| s.matches(&now)) {
             return Ok(());
         }
@@ -165,7 +172,55 @@ impl Core {
         };
         self.letters = table;
         self.letters_stamp = Some(seen);
+        self.name_unknown_letters();
         Ok(())
+    }
+
+    /// Another program renames a file first and writes what its new letter means a moment later. Until then the
+    /// keyword was called `unknown-7`; now it has its name.
+    fn name_unknown_letters(&mut self) {
+        let table = &self.model.snapshot.keywords;
+        let (mut added, mut renamed) = (Vec::new(), Vec::new());
+        for keyword in table.names() {
+            let number =
+                keyword.as_str().strip_prefix("unknown-").and_then(|n| n.trim_end_matches('?').parse().ok());
+            let Some(name) = number.and_then(|n: u8| self.letters.name(n)).filter(|n| n != keyword) else {
+                continue;
+            };
+            let old = table.find(keyword).unwrap_or_default();
+            if let Some(new) = self.model.keyword_bit(&name, &mut added) {
+                renamed.push((old, new));
+            }
+        }
+        let mut ops: Vec<Op> = Vec::new();
+        if !renamed.is_empty() {
+            let names = self.model.names.read();
+            for r in self.model.snapshot.iter() {
+                let mut flags = r.flags;
+                for (old, new) in &renamed {
+                    if flags.keywords.0 & old.0 != 0 {
+                        flags.keywords.0 = flags.keywords.0 & !old.0 | new.0;
+                    }
+                }
+                if let Some(entry) = names.get(r.uid).filter(|_| flags != r.flags) {
+                    let state = if self.model.behind.contains(&r.uid) {
+                        NameState::Behind
+                    } else {
+                        NameState::Current
+                    };
+                    ops.push(Op::Flags(r.uid, flags));
+                    ops.push(Op::Placed(r.uid, entry.clone(), state));
+                }
+            }
+        }
+        if !ops.is_empty() {
+            self.commit(keyword_ops(added).chain(ops).collect());
+        }
+    }
+
+    /// Was a letter seen of late whose meaning was not yet written down? Asked a few times after each.
+    pub fn waits_for_letters(&self) -> bool {
+        self.unlined.get() > 0
     }
 
     /// Flags that a name tells. Keywords that are new are put to `added`, whose steps the caller commits first.
@@ -174,6 +229,9 @@ impl Core {
         let mut bits = 0;
         if letters != Letters::NONE {
             for keyword in self.letters.names(letters) {
+                if keyword.as_str().starts_with("unknown-") {
+                    self.unlined.set(UNLINED_LOOKS);
+                }
                 bits |= self.model.keyword_bit(&keyword, added).map_or(0, |b| b.0);
             }
         }
@@ -218,14 +276,22 @@ impl Core {
         Some(Entry { name: name.into(), folder: Folder::Cur })
     }
 
-    /// Is a rename due? Also for a keyword that has no letter, which may get one then.
+    /// Is a rename due? Also for a keyword that has no letter yet but can get one.
     pub fn name_state(&self, entry: &Entry, flags: Flags) -> NameState {
-        let mut keywords = self.model.snapshot.keywords.of(flags.keywords);
-        if self.rename_for(entry, flags).is_some() || keywords.any(|k| self.letters.find(k).is_none()) {
+        if self.rename_for(entry, flags).is_some() || self.lacks_letter(flags) {
             NameState::Behind
         } else {
             NameState::Current
         }
+    }
+
+    fn lacks_letter(&self, flags: Flags) -> bool {
+        let mut keywords = self.model.snapshot.keywords.of(flags.keywords);
+        keywords.any(|k| {
+            self.letters.find(k).is_none()
+                && unknown_letter(&self.letters, k).is_none()
+                && self.letters.clone().find_or_add(k).is_some()
+        })
     }
 
     /// Letters for keywords that have none yet, written to `dovecot-keywords`. The caller holds the lock. A failure

@@ -10,7 +10,7 @@
 use crate::core::{Core, Result};
 use crate::dotlock::{Contention, Dotlock};
 use crate::filename;
-use crate::model::{Entry, Folder, NameState, Op};
+use crate::model::{Entry, Folder, Op};
 use crate::place::{Dirs, uidlist_lock};
 use culver_base::{Keyword, Uid};
 use culver_store::io::{Dir, Fs};
@@ -28,6 +28,8 @@ pub enum Flushed {
     More,
     /// A file was not where we thought: look, then go on.
     Look,
+    /// Another program is about to write down what a letter means.
+    Soon,
     /// Try again later: the disk does not let us, or another program holds the lock.
     Later,
 }
@@ -37,6 +39,7 @@ impl Core {
     pub fn flush_is_due(&self, empties_new: EmptiesNew) -> bool {
         !self.gone
             && (!self.model.behind.is_empty()
+                || self.waits_for_letters()
                 || self.list_wants_writing()
                 || self.list_is_wasteful()
                 || (empties_new == EmptiesNew::Yes && self.has_new()))
@@ -84,10 +87,15 @@ impl Core {
                 }
             }
         }
+        let before = self.model.behind.len();
         let renamed = self.rename_all(&dirs, due);
         Ok(match renamed {
+            // It is not done until the letter's meaning is known, or given up.
+            Flushed::All if self.model.behind.is_empty() && self.waits_for_letters() => Flushed::Soon,
             Flushed::All if self.model.behind.is_empty() => outcome,
-            Flushed::All => Flushed::More,
+            Flushed::All if self.model.behind.len() < before => Flushed::More,
+            // What is left waits for letters.
+            Flushed::All => Flushed::Later,
             other => other,
         })
     }
@@ -96,12 +104,17 @@ impl Core {
         let mut ops = Vec::new();
         let mut outcome = Flushed::All;
         for (uid, old, new) in due {
+            let flags = self.model.snapshot.by_uid(uid).map(|r| r.flags).unwrap_or_default();
             let Some(new) = new else {
-                ops.push(Op::Placed(uid, old, NameState::Current));
+                let state = self.name_state(&old, flags);
+                ops.push(Op::Placed(uid, old, state));
                 continue;
             };
             match rename(dirs.folder(old.folder), &old.name, &dirs.cur, &new.name) {
-                Ok(()) => ops.push(Op::Placed(uid, new, NameState::Current)),
+                Ok(()) => {
+                    let state = self.name_state(&new, flags);
+                    ops.push(Op::Placed(uid, new, state));
+                }
                 // Another program was faster, or there are two files with that base: a scan tells.
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
                     self.doubt = true;

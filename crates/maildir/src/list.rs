@@ -6,6 +6,9 @@
 //! * **Another program's UIDs are honoured**: a file that we do not know yet and that is listed with a UID at or above
 //!   our UIDNEXT gets exactly that UID. A listed UID below it cannot be given any more, as clients were told that
 //!   nothing new comes there: such a file (one that was expunged and came back) gets a new UID at the end.
+//! * **Nobody is overtaken.** Before we give a UID, under the lock, the files that others have listed meanwhile are
+//!   looked for and taken in with theirs (`Core::catch_up`): ours would be higher, and theirs could not be given
+//!   any more.
 //! * **A UID never stands for two messages.** Both programs write under the lock and read before they write, so they do
 //!   not collide, except after our own records could not be written (full disk, quota, read-only) and
 //!   another program did not know of them. If then a UID stands for one base with us and for another in the file,
@@ -22,7 +25,7 @@ use crate::uidlist::{self, Health, Version};
 use culver_base::{Uid, UidSet, UidValidity};
 use culver_snapshot::MailboxId;
 use culver_store::io::Durability;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::io;
 
 /// No larger uidlist is read.
@@ -95,6 +98,22 @@ impl List {
     /// What the file says of a base that we do not know.
     pub fn get(&self, base: &[u8]) -> Option<Listed> {
         self.listed.get(base).copied()
+    }
+
+    /// Bases that it lists and we may honour, besides those of `unknown`.
+    pub fn unseen(&self, uid_next: Uid, unknown: &crate::sync::Unknown) -> Vec<Box<[u8]>> {
+        let mut all: Vec<&Box<[u8]>> =
+            self.listed.iter().filter(|(_, l)| l.uid >= uid_next).map(|(b, _)| b).collect();
+        if !all.is_empty() && !unknown.is_empty() {
+            let seen: FxHashSet<&[u8]> = unknown.iter().map(|(e, _)| base_of(&e.name)).collect();
+            all.retain(|b| !seen.contains(&***b));
+        }
+        all.into_iter().cloned().collect()
+    }
+
+    /// What is listed and was not found although nobody else could be about to put it in place.
+    pub fn forget_listed(&mut self) {
+        self.listed.clear();
     }
 
     /// May its stamp be kept over a restart? Only if there is nothing in it that we would have to read again.

@@ -37,6 +37,8 @@ pub(crate) const ADOPTION_WAIT: Duration = Duration::from_millis(500);
 /// A mailbox on Maildir. See the head of the file.
 pub struct MaildirMailbox {
     pub(crate) me: Weak<Self>,
+    /// Where its tasks run.
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
     pub(crate) names: Arc<RwLock<Names>>,
     pub(crate) place: Mutex<Arc<MailboxPlace>>,
@@ -84,6 +86,7 @@ impl MaildirMailbox {
         };
         let this = Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            runtime: tokio::runtime::Handle::current(),
             names: core.model.names.clone(),
             tell: core.tell.clone(),
             first_recent: AtomicU32::new(core.model.first_recent),
@@ -290,9 +293,7 @@ impl Mailbox for MaildirMailbox {
         self.selected.store(true, Ordering::Relaxed);
         let next = self.tell.borrow().uid_next.get();
         let first = self.first_recent.fetch_max(next, Ordering::Relaxed);
-        if let Some(me) = self.me.upgrade()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
+        if let Some(me) = self.me.upgrade() {
             me.kick_later();
         }
         Uid::new(first).unwrap_or(Uid::MIN)

@@ -116,6 +116,7 @@ impl Begin {
             list,
             letters: Keywords::default(),
             letters_stamp: None,
+            unlined: Default::default(),
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),

@@ -23,6 +23,7 @@ use culver_base::{InternalDate, ModSeq, Uid, UidSet};
 use culver_snapshot::Record;
 use culver_store::Refusal;
 use culver_store::io::{EntryKind, Fs, Stat};
+use rustc_hash::FxHashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ use std::sync::Arc;
 const LOOKS: usize = 5;
 /// Two names for one file that is unchanged for so long are one too many.
 const DOUBLE_AGE_SECONDS: i64 = 30;
+
+/// So many files are looked for by the likeliest names before the directories are listed.
+const MOST_GUESSES: usize = 16;
 
 /// How hard to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -209,9 +213,9 @@ impl Core {
         match (stat(&first), stat(&second)) {
             (Some(a), Some(b)) if a.is_same_file(&b) => {
                 // A rename by link and unlink in progress, or its remains.
-                if a.links > 1 && crate::clock::now().seconds - a.ctime.seconds > DOUBLE_AGE_SECONDS {
-                    drop(dirs.folder(second.folder).unlink(&second.name));
-                }
+                let age = crate::clock::now().seconds - a.ctime.seconds;
+                let remains = a.links > 1 && age > DOUBLE_AGE_SECONDS;
+                drop(remains.then(|| dirs.folder(second.folder).unlink(&second.name)));
             }
             (Some(_), Some(b)) => {
                 // Two messages. The second gets a name of its own.
@@ -246,7 +250,9 @@ impl Core {
         // Those that another program has listed need no lock.
         let uid_next = self.model.snapshot.uid_next;
         let listed = |core: &Self, e: &Entry| core.list.get(base_of(&e.name)).filter(|l| l.uid >= uid_next);
-        if unknown.iter().all(|(e, _)| listed(self, e).is_some()) {
+        if unknown.iter().all(|(e, _)| listed(self, e).is_some())
+            && self.list.unseen(uid_next, unknown).is_empty()
+        {
             self.arrive(unknown);
             return Ok(Attempt::Done(()));
         }
@@ -264,7 +270,9 @@ impl Core {
             self.leave();
             return Err(Refusal::MailboxGone.into());
         }
-        self.arrive(unknown);
+        let more = self.catch_up(fs, &dirs, unknown)?;
+        let unknown: Unknown = unknown.iter().cloned().chain(more).collect();
+        self.arrive(&unknown);
         match lock {
             Some(lock) => {
                 self.write_list(&dirs);
@@ -277,11 +285,56 @@ impl Core {
         Ok(Attempt::Done(()))
     }
 
-    /// Another verb may have adopted some since they were found.
-    fn still_unknown(&self, unknown: &Unknown) -> Unknown {
+    /// Files that others have listed and that we have not seen yet, besides `unknown`. The caller holds the lock, so that
+    /// what is not there now is gone.
+    fn catch_up(&mut self, fs: &Fs, dirs: &Dirs<'_>, unknown: &Unknown) -> Result<Unknown> {
+        let unseen = self.list.unseen(self.model.snapshot.uid_next, unknown);
+        let mut found = Unknown::new();
+        if unseen.is_empty() {
+            return Ok(found);
+        }
+        for base in unseen.iter().take(MOST_GUESSES) {
+            let before = found.len();
+            self.look_at(dirs, Entry { name: base.clone(), folder: Folder::New }, &mut found);
+            if found.len() == before {
+                let name = [base, &b":2,"[..]].concat().into();
+                self.look_at(dirs, Entry { name, folder: Folder::Cur }, &mut found);
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        if found.len() < unseen.len() {
+            found = self.look(fs, Force::Scan)?;
+            let seen: FxHashSet<&[u8]> = unknown.iter().map(|(e, _)| base_of(&e.name)).collect();
+            found.retain(|(e, _)| !seen.contains(base_of(&e.name)));
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::adopt`] for verbs that are about to give UIDs themselves and hold the lock.
+    pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>) -> Result<()> {
+        let found = self.catch_up(fs, dirs, &Unknown::new())?;
+        if !found.is_empty() {
+            self.arrive(&found);
+        }
+        self.list.forget_listed();
+        Ok(())
+    }
+
+    /// Another verb may have adopted some since they were found. If it knows them under other names, one of the two is
+    /// old.
+    fn still_unknown(&mut self, unknown: &Unknown) -> Unknown {
         let mut names = self.model.names.write();
         names.index();
-        unknown.iter().filter(|(e, _)| names.uid_of(base_of(&e.name)).is_none()).cloned().collect()
+        let mut left = Unknown::new();
+        for (entry, stat) in unknown {
+            match names.uid_of(base_of(&entry.name)) {
+                None => left.push((entry.clone(), *stat)),
+                Some(uid) => self.doubt |= names.get(uid) != Some(entry),
+            }
+        }
+        left
     }
 
     /// Everything that was listed has its UID: from now on nothing below what a crashed process may have given.

@@ -76,6 +76,7 @@ pub fn transfer(
         target.leave();
         return Err(Refusal::MailboxGone.into());
     }
+    target.take_in_listed(fs, &to)?;
     target.read_letters(&to).map_err(|e| target.failure("reading dovecot-keywords", e))?;
 
     let mut batch = Batch { from: &from, to: &to, how, elsewhere: None, done: Vec::new() };

@@ -104,6 +104,11 @@ impl AsRawFd for Fd {
     }
 }
 
+/// What one event tells: its watch, and what happened to which name (`None`: to the directory itself).
+type News = (i32, Option<(What, Box<[u8]>)>);
+/// A name in a directory.
+type Named = (Folder, Box<[u8]>);
+
 struct Target {
     mailbox: Weak<MaildirMailbox>,
     folder: Folder,
@@ -211,7 +216,7 @@ impl Instance {
         let _reading = self.reading.lock();
         let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
         let mut reader = Reader::new(self.fd.0.as_fd(), &mut buffer);
-        let mut news: Vec<(i32, Option<(What, Box<[u8]>)>)> = Vec::new();
+        let mut news: Vec<News> = Vec::new();
         let mut overflow = false;
         while let Ok(event) = reader.next() {
             let kind = event.events();
@@ -240,11 +245,7 @@ impl Instance {
     }
 
     /// Puts events into the queues of their mailboxes.
-    fn hand_out(
-        &self,
-        news: Vec<(i32, Option<(What, Box<[u8]>)>)>,
-        overflow: bool,
-    ) -> Vec<Arc<MaildirMailbox>> {
+    fn hand_out(&self, news: Vec<News>, overflow: bool) -> Vec<Arc<MaildirMailbox>> {
         let targets = self.targets.lock();
         let mut out: Vec<Arc<MaildirMailbox>> = Vec::new();
         if overflow {
@@ -305,7 +306,7 @@ impl Core {
         let dirs = self.dirs(fs)?;
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
         let mut live: FxHashMap<Uid, Live> = FxHashMap::default();
-        let mut fresh: FxHashMap<Box<[u8]>, FxHashSet<(Folder, Box<[u8]>)>> = FxHashMap::default();
+        let mut fresh: FxHashMap<Box<[u8]>, FxHashSet<Named>> = FxHashMap::default();
         {
             let mut names = self.model.names.write();
             names.index();

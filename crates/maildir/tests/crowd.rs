@@ -1,6 +1,9 @@
 //! Several sessions and other programs at the same time, on threads of their own: nothing is lost, nothing comes
 //! twice, no UID stands for two messages, and every session's picture is right whenever it was told the differences.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it fails")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the disk")]
+
 mod common;
 
 use common::*;
@@ -46,7 +49,11 @@ impl Ledger {
     }
     fn note(&self, mailbox: usize, uid: Uid, text: &str) -> u64 {
         let says = number(text);
-        assert_eq!(*self.says.lock().entry((mailbox, uid)).or_insert(says), says, "UID {uid} stood for two messages");
+        assert_eq!(
+            *self.says.lock().entry((mailbox, uid)).or_insert(says),
+            says,
+            "UID {uid} stood for two messages"
+        );
         says
     }
 }
@@ -66,9 +73,8 @@ async fn session(boxes: [Arc<MaildirMailbox>; 2], ledger: Arc<Ledger>, seed: u64
         let at = dice.roll(2) as usize;
         let m = &boxes[at];
         let s = m.snapshot();
-        let pick: UidSet = (0..2)
-            .filter_map(|_| s.get(dice.roll(s.len().max(1) as u64) as usize).map(|r| r.uid))
-            .collect();
+        let pick: UidSet =
+            (0..2).filter_map(|_| s.get(dice.roll(s.len().max(1) as u64) as usize).map(|r| r.uid)).collect();
         match dice.roll(8) {
             0 | 1 => {
                 let texts: Vec<_> = (0..=dice.roll(2)).map(|_| ledger.message().1).collect();
@@ -79,7 +85,8 @@ async fn session(boxes: [Arc<MaildirMailbox>; 2], ledger: Arc<Ledger>, seed: u64
                 }
             }
             2 | 3 => {
-                let change = [FlagChange::Add, FlagChange::Remove, FlagChange::Replace][dice.roll(3) as usize];
+                let change =
+                    [FlagChange::Add, FlagChange::Remove, FlagChange::Replace][dice.roll(3) as usize];
                 m.set_flags(&pick, store(change, "\\Seen \\Flagged work")).await.unwrap();
             }
             4 => {

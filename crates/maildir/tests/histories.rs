@@ -5,6 +5,9 @@
 //! earlier HIGHESTMODSEQ and asks for what changed since, gets to the same picture (RFC 7162); HIGHESTMODSEQ and
 //! UIDNEXT never go back and UIDVALIDITY stays.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it fails")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the disk")]
+
 mod common;
 
 use common::*;
@@ -205,7 +208,7 @@ impl World {
     ) -> Option<Restart> {
         let watch = self.watched.then(|| m.watch());
         let mut clients = [Client::new(m.snapshot()), Client::new(m.snapshot())];
-        while let Some(step) = steps.next() {
+        for step in steps.by_ref() {
             // Events may have been applied by now, or not.
             tokio::task::yield_now().await;
             match step {

@@ -1,5 +1,8 @@
 //! What other programs do while somebody listens: seen without a look, by events.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it fails")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the disk")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,8 @@
 //! Each verb on a Maildir, seen from both sides: the snapshot, and the files.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it fails")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the disk")]
+
 mod common;
 
 use common::*;

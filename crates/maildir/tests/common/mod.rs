@@ -145,8 +145,7 @@ pub async fn body(mailbox: &dyn Mailbox, uid: Uid) -> Result<String, String> {
             }),
         )
         .await;
-    let result = got.lock().unwrap().clone();
-    result
+    Arc::try_unwrap(got).map_or_else(|got| got.lock().unwrap().clone(), |got| got.into_inner().unwrap())
 }
 
 pub async fn flushed(mailbox: &MaildirMailbox) {
