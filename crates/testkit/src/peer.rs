@@ -284,6 +284,14 @@ impl Dovecot {
     /// # Errors
     /// When it does not get ready; the text holds its log.
     pub fn start() -> Result<Dovecot> {
+        Dovecot::start_with("")
+    }
+
+    /// The same, with more lines in its configuration.
+    ///
+    /// # Errors
+    /// As [`Dovecot::start`].
+    pub fn start_with(settings: &str) -> Result<Dovecot> {
         let temp = tempfile::Builder::new().prefix("dovecot-").tempdir()?;
         let dir = temp.path().to_owned();
         let mail = dir.join("mail");
@@ -295,7 +303,7 @@ impl Dovecot {
         for _ in 0..5 {
             // The port may be taken between our probe and Dovecot's bind: then the next one.
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            match Dovecot::launch(&dir, port) {
+            match Dovecot::launch(&dir, port, settings) {
                 Ok((process, imap)) => {
                     return Ok(Dovecot { process, dir, imap, used: AtomicU32::new(0), _temp: temp });
                 }
@@ -308,7 +316,7 @@ impl Dovecot {
         Err(last)
     }
 
-    fn launch(dir: &Path, port: u16) -> Result<(Process, SocketAddr)> {
+    fn launch(dir: &Path, port: u16, settings: &str) -> Result<(Process, SocketAddr)> {
         let conf = dir.join("dovecot.conf");
         let d = dir.display();
         fs::write(
@@ -325,7 +333,7 @@ impl Dovecot {
                  service imap-login {{\n service_count = 0\n inet_listener imap {{\n port = {port}\n }}\n \
                  inet_listener imaps {{\n port = 0\n }}\n chroot =\n}}\n\
                  service anvil {{\n chroot =\n}}\nservice imap {{\n process_limit = 200\n}}\n\
-                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n"
+                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n{settings}\n"
             ),
         )?;
         let child = Command::new(DOVECOT)
