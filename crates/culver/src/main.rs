@@ -4,6 +4,7 @@
 mod config_command;
 mod demo;
 mod parts;
+mod passwd;
 mod sandbox;
 mod serve;
 mod server;
@@ -33,6 +34,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Check and show the configuration.
     Config(config_command::Arguments),
+    /// Accounts of the built-in directory.
+    User(WithConfig<culver_admin::UserCommand>),
+    /// Domains of the built-in directory.
+    Domain(WithConfig<culver_admin::DomainCommand>),
 }
 
 /// A command that needs the configuration.
@@ -43,6 +48,12 @@ struct WithConfig<C: Subcommand> {
     config: PathBuf,
     #[command(subcommand)]
     command: C,
+}
+
+impl<C: Subcommand> WithConfig<C> {
+    fn directory(&self) -> Result<culver_directory::builtin::Builtin> {
+        parts::builtin_directory(&config_command::read(&self.config)?.settings)
+    }
 }
 
 /// Where the configuration lies unless told otherwise.
@@ -63,5 +74,15 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Config(arguments) => config_command::run(&arguments),
+        Command::User(with) => {
+            let directory = with.directory()?;
+            println!("{}", culver_admin::run_user(&with.command, &directory)?);
+            Ok(())
+        }
+        Command::Domain(with) => {
+            let directory = with.directory()?;
+            println!("{}", culver_admin::run_domain(&with.command, &directory)?);
+            Ok(())
+        }
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_auth::{Auth, AuthSettings};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
-use culver_directory::Defaults;
 use culver_directory::builtin::Builtin;
-use culver_directory::{Directory, Source as AccountSource};
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_maildir::store::{Auto, AutoMailbox};
@@ -55,7 +56,10 @@ impl Parts {
         for source in &settings.directory {
             sources.push(match source.source {
                 Source::Builtin => Arc::new(builtin(settings, source)?),
-                Source::PasswdFile => anyhow::bail!("not yet"),
+                Source::PasswdFile => {
+                    let path = source.path.to_string_lossy();
+                    Arc::new(Passwd::new(PasswdFile::new(path, defaults(settings, source)), source))
+                }
             });
         }
         let directory = Arc::new(Directory::new(sources));
@@ -168,14 +172,18 @@ fn location(settings: &Settings) -> String {
 }
 
 fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
-    let defaults = Defaults {
+    let file = settings.state_dir.join("directory.sqlite");
+    Ok(Builtin::open(&file, defaults(settings, source))?)
+}
+
+/// What accounts have of which the source says nothing.
+fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
+    Defaults {
         mail: location(settings),
         home: Some(source.home.clone()).filter(|h| !h.is_empty()),
         uid: Some(source.uid).filter(|id| *id > 0),
         gid: Some(source.gid).filter(|id| *id > 0),
-    };
-    let file = settings.state_dir.join("directory.sqlite");
-    Ok(Builtin::open(&file, defaults)?)
+    }
 }
 
 /// The built-in directory, for commands that edit it.

@@ -16,7 +16,7 @@ const BLOCK: usize = 100;
 /// The folders that `culver demo` gives to every account.
 const SPECIAL: &str = "namespace inbox {\n mailbox Drafts {\n auto = subscribe\n special_use = \\Drafts\n }\n \
     mailbox Sent {\n auto = subscribe\n special_use = \\Sent\n }\n mailbox Junk {\n auto = subscribe\n special_use = \\Junk\n }\n \
-    mailbox Trash {\n auto = subscribe\n special_use = \\Trash\n }\n}\n";
+    mailbox Trash {\n special_use = \\Trash\n }\n}\n";
 
 #[test]
 fn culver_and_dovecot() {

@@ -10,7 +10,7 @@ use crate::peer::{Account, Peer};
 use crate::value::{Kind, Response, Value};
 use anyhow::{Context, Result, bail};
 use culver_base::{Cursor, InternalDate};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -183,6 +183,8 @@ impl<'a> Pair<'a> {
                 format!("{:?} {}", theirs.kind, theirs.text),
             );
         }
+        // What one refuses as a whole is one difference.
+        let same_end = ours.kind == theirs.kind;
         let (ours, theirs) = (items_of(&ours), items_of(&theirs));
         for (uid, items) in &theirs {
             let file = usize::try_from(*uid - 1)
@@ -206,11 +208,11 @@ impl<'a> Pair<'a> {
                     self.differ(name, &file, &path, mine, value);
                 }
             }
-            for name in have.keys().filter(|n| !items.contains_key(*n)) {
+            for name in have.keys().filter(|n| same_end && !items.contains_key(*n)) {
                 self.differ(name, &file, "", "an answer".to_owned(), "missing".to_owned());
             }
         }
-        for uid in ours.keys().filter(|u| !theirs.contains_key(u)) {
+        for uid in ours.keys().filter(|u| same_end && !theirs.contains_key(u)) {
             self.differ(&command, &uid.to_string(), "", "an answer".to_owned(), "no answer".to_owned());
         }
         Ok(theirs)
@@ -280,21 +282,19 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The same attributes? Whether there are children may be left unsaid where it was not asked (RFC 5258 §4), and \NonExistent implies
-/// \NoSelect (RFC 9051 §7.3.1).
+/// The same attributes? Children (RFC 5258 §4) and special uses (RFC 6154 §5.2) may be left unsaid where they were not asked for,
+/// and \NonExistent implies \NoSelect (RFC 9051 §7.3.1).
 fn same_row(a: &[String], b: &[String]) -> bool {
-    let children = |row: &[String]| row.iter().any(|w| w.starts_with("\\has"));
-    let both = children(a) && children(b);
+    const USES: [&str; 7] = ["\\all", "\\archive", "\\drafts", "\\flagged", "\\junk", "\\sent", "\\trash"];
+    let child = |w: &String| w.starts_with("\\has");
+    let special = |w: &String| USES.contains(&w.as_str());
+    let (children, uses) =
+        (a.iter().any(child) && b.iter().any(child), a.iter().any(special) && b.iter().any(special));
     let plain = |row: &[String]| {
-        let mut out: Vec<String> = row.iter().filter(|w| both || !w.starts_with("\\has")).cloned().collect();
-        for word in &mut out {
-            if word == "\\nonexistent" {
-                *word = "\\noselect".to_owned();
-            }
-        }
-        out.sort();
-        out.dedup();
-        out
+        let kept = row.iter().filter(|w| (children || !child(w)) && (uses || !special(w)));
+        let words =
+            kept.map(|w| if w == "\\nonexistent" { "\\noselect" } else { w }).collect::<BTreeSet<_>>();
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     plain(a) == plain(b)
 }

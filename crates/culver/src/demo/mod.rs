@@ -98,9 +98,7 @@ fn make(dir: &Path) -> Result<()> {
 
 /// The defaults, moved into the folder.
 fn settings(dir: &Path) -> Result<Settings> {
-    let mut settings = Settings::default();
-    settings.state_dir = dir.join("state");
-    settings.sandbox = false;
+    let mut settings = Settings { state_dir: dir.join("state"), sandbox: false, ..Settings::default() };
     let root = dir.to_str().context("the folder's name is not UTF-8")?;
     // A `%` in the folder's name is no variable.
     let root = root.replace('%', "%%");

@@ -1,0 +1,89 @@
+//! What the configuration adds to a passwd-file: secondary domains, and the scheme of passwords that name none.
+
+use async_trait::async_trait;
+use culver_config::settings as set;
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::{Account, Login, Outage, Secret, Source};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A passwd-file as `[[directory]]` describes it.
+pub struct Passwd {
+    file: PasswdFile,
+    /// Secondary domain to primary.
+    domains: HashMap<String, String>,
+    scheme: String,
+}
+
+impl Passwd {
+    /// Over the file.
+    pub fn new(file: PasswdFile, settings: &set::Directory) -> Self {
+        let mut domains = HashMap::new();
+        for domain in &settings.domain {
+            for alias in &domain.aliases {
+                domains.insert(alias.to_lowercase(), domain.name.to_lowercase());
+            }
+        }
+        Self { file, domains, scheme: settings.default_scheme.trim_matches(['{', '}']).to_uppercase() }
+    }
+
+    /// The login in its primary domain.
+    fn primary(&self, login: &Login) -> Option<Login> {
+        let domain = self.domains.get(login.domain())?;
+        Login::parse(format!("{}@{domain}", login.local()).as_bytes()).ok()
+    }
+}
+
+#[async_trait]
+impl Source for Passwd {
+    fn name(&self) -> &str {
+        "passwd-file"
+    }
+
+    async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
+        let primary = self.primary(login);
+        let found = self.file.find(primary.as_ref().unwrap_or(login)).await?;
+        Ok(found.map(|account| match &account.secret {
+            Secret::Stored(text) if bare(text) && self.scheme != "CRYPT" => {
+                let secret = Secret::Stored(format!("{{{}}}{text}", self.scheme));
+                Arc::new(Account { secret, ..Account::clone(&account) })
+            }
+            _ => account,
+        }))
+    }
+}
+
+/// Does the text say nothing of its scheme? `$1$...` is a crypt, `data[34]` libpam-pwdfile's, as Dovecot has it.
+fn bare(text: &str) -> bool {
+    !text.starts_with(['{', '$']) && !text.ends_with(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn domains_and_schemes_of_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        let text = "anna@example.org:secret:1000:1000::/home/anna\nbert@example.org:{PLAIN}x:1001:1001::/home/bert\n";
+        std::fs::write(&path, text).unwrap();
+        let settings = set::Directory {
+            default_scheme: "plain".to_owned(),
+            domain: vec![set::Domain {
+                name: "example.org".to_owned(),
+                aliases: vec!["Example.net".to_owned()],
+            }],
+            ..set::Directory::default()
+        };
+        let file = PasswdFile::new(path.to_string_lossy(), culver_directory::Defaults::default());
+        let source = Passwd::new(file, &settings);
+        let find = async |name: &str| source.find(&Login::parse(name.as_bytes()).unwrap()).await.unwrap();
+        let anna = find("Anna#EXAMPLE.net").await.unwrap();
+        assert_eq!(anna.name, "anna@example.org");
+        assert!(matches!(&anna.secret, Secret::Stored(s) if s == "{PLAIN}secret"));
+        let bert = find("bert@example.org").await.unwrap();
+        assert!(matches!(&bert.secret, Secret::Stored(s) if s == "{PLAIN}x"));
+        assert!(find("anna@example.com").await.is_none());
+    }
+}
