@@ -132,7 +132,7 @@ pub struct Culver {
     imaps: SocketAddr,
     users: u32,
     used: AtomicU32,
-    _temp: Option<TempDir>,
+    temp: Option<TempDir>,
 }
 
 impl Culver {
@@ -174,7 +174,7 @@ impl Culver {
             let log = fs::read_to_string(dir.join("test.log")).unwrap_or_default();
             why.context(format!("the log of culver:\n{log}"))
         })?;
-        Ok(Culver { process, dir, imap, imaps, users: options.users, used: AtomicU32::new(0), _temp: temp })
+        Ok(Culver { process, dir, imap, imaps, users: options.users, used: AtomicU32::new(0), temp })
     }
 
     /// The folder that holds everything.
@@ -207,6 +207,16 @@ impl Culver {
             Ok(line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok((field("VmRSS")?, field("VmHWM")?))
+    }
+
+    /// Ends it by SIGTERM and waits; its temporary folder is handed over.
+    ///
+    /// # Errors
+    /// When it had been given a folder of its own: that one simply stays.
+    pub fn stop(mut self) -> Result<TempDir> {
+        let temp = self.temp.take().context("a temporary folder")?;
+        drop(self);
+        Ok(temp)
     }
 
     /// The process id.
