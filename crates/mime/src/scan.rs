@@ -257,13 +257,20 @@ impl Scanner {
             part.header.end = end - line_end;
             part.body = part.header.end..part.header.end;
             part.body_lines = 0;
+            let nothing = part.body.clone();
+            let inner = part.children.first().copied().filter(|_| part.kind == Kind::Message);
+            if let Some(inner) = inner.and_then(|c| self.parts.get_mut(c as usize)) {
+                inner.header = nothing.clone();
+                inner.body = nothing;
+            }
         } else {
             let owns_line_end = end >= part.body.start + line_end;
             part.body.end = if owns_line_end { end - line_end } else { end.max(part.body.start) };
             let boundarys = u64::from(line_end > 0 && owns_line_end);
             part.body_lines = lines.saturating_sub(open.lines_before).saturating_sub(boundarys);
         }
-        let (index, last) = (open.part, part.children.last().copied());
+        let index = open.part;
+        let last = self.parts[index].children.last().copied();
         if let Some(last) = last.and_then(|c| self.parts.get(c as usize)) {
             // A part whose boundary is followed by an outer one at once begins behind the line end they share.
             let end = last.body.end.max(last.header.end);
