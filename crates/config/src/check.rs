@@ -179,8 +179,5 @@ pub fn check(parsed: &mut Parsed) {
             "write `true` once all clients use TLS",
         );
     }
-    if s.store.fsync == crate::settings::Fsync::Never {
-        warn("store.fsync", "accepted mail can be lost when the power fails", "write \"always\"");
-    }
     parsed.problems.extend(found);
 }

@@ -50,8 +50,18 @@ pub struct Found {
     pub failed: usize,
 }
 
-/// Runs `key` over the session's view.
+/// Runs `key` over the session's view. Messages that are gone from the mailbox, although the session has not been
+/// told yet, are not found (RFC 2180 §4.3).
 pub async fn run(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Result<Found, Stop> {
+    let mut found = in_view(selected, key, wire).await?;
+    let now = selected.mailbox.snapshot();
+    if !selected.view.is_current(&now) {
+        found.uids = now.select(&found.uids).map(|(_, r)| r.uid).collect();
+    }
+    Ok(found)
+}
+
+async fn in_view(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Result<Found, Stop> {
     let view = selected.view.snapshot();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
     let scope = Scope { view, recent: selected.view.recent(), saved: &selected.saved, now };
