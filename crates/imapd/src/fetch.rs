@@ -1,7 +1,7 @@
 //! What a FETCH needs and how one message's answer is made.
 
 use crate::state::Enabled;
-use crate::sync::flag_names;
+use crate::sync::write_flags;
 use culver_base::{SeqNo, Uid, UidSet};
 use culver_imap::command::{Fetch, FetchItem, Numbering, Rfc822, Section, SectionOf};
 use culver_imap::response::{BodyName, FetchWriter};
@@ -130,7 +130,7 @@ impl Plan {
             match item {
                 Item::Flags => {
                     flags_told = true;
-                    fetch.flags(flag_names(view, recent, record, self.enabled));
+                    write_flags(&mut fetch, view, recent, record, self.enabled);
                 }
                 Item::InternalDate => fetch.internal_date(record.internal_date),
                 Item::Size => fetch.size(record.size.unwrap_or(0)),
@@ -159,7 +159,7 @@ impl Plan {
     ) {
         let seen_now = newly_seen.has(record.uid);
         if seen_now && !flags_told {
-            fetch.flags(flag_names(view, recent, record, self.enabled));
+            write_flags(fetch, view, recent, record, self.enabled);
         }
         if self.mod_seq || (self.enabled.condstore && seen_now) {
             fetch.mod_seq(record.mod_seq);
@@ -234,7 +234,7 @@ impl Rendered {
             outcome = match item {
                 Item::Flags => {
                     flags_told = true;
-                    fetch.flags(flag_names(view, recent, record, plan.enabled));
+                    write_flags(&mut fetch, view, recent, record, plan.enabled);
                     Ok(())
                 }
                 Item::InternalDate => {

@@ -108,22 +108,24 @@ pub fn flags_of(out: &mut Vec<u8>, selected: &Selected, number: SeqNo, record: &
     if how.uid {
         fetch.uid(record.uid);
     }
-    fetch.flags(flag_names(selected.view.snapshot(), selected.view.recent(), record, selected.user.enabled));
+    write_flags(&mut fetch, selected.view.snapshot(), selected.view.recent(), record, selected.user.enabled);
     if how.mod_seq {
         fetch.mod_seq(record.mod_seq);
     }
     fetch.end();
 }
 
-/// The flags of a message as FETCH names them, `\Recent` last and only for IMAP4rev1.
-pub fn flag_names<'a>(
-    snapshot: &'a Snapshot,
+/// FLAGS of a message, `\Recent` last and only for IMAP4rev1.
+pub fn write_flags(
+    fetch: &mut FetchWriter<'_>,
+    snapshot: &Snapshot,
     recent: &UidSet,
-    record: &'a Record,
+    record: &Record,
     enabled: Enabled,
-) -> impl Iterator<Item = &'a str> {
+) {
     let recent = (!enabled.imap4rev2 && recent.has(record.uid)).then_some("\\Recent");
-    snapshot.flag_names(record.flags).chain(recent)
+    let keywords = snapshot.keywords.of(record.flags.keywords).map(|k| k.as_str());
+    fetch.flags_of(record.flags.system, keywords.chain(recent));
 }
 
 /// FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1).

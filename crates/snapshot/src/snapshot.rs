@@ -1,7 +1,7 @@
 //! The sequence of records itself: chunks behind `Arc`, so that a change of one message copies one chunk and two
 //! snapshots share the rest.
 
-use crate::{Flags, KeywordBits, KeywordTable, Record, Vanished};
+use crate::{KeywordBits, KeywordTable, Record, Vanished};
 use culver_base::{ModSeq, SystemFlags, Uid, UidSet, UidValidity};
 use std::fmt;
 use std::sync::Arc;
@@ -201,14 +201,6 @@ impl Snapshot {
     /// The chunks, for the comparison of two snapshots.
     pub(crate) fn chunks(&self) -> &[Arc<Vec<Record>>] {
         &self.chunks
-    }
-    /// The flags' names for one record, system flags first, without `\Recent`.
-    pub fn flag_names(&self, flags: Flags) -> impl Iterator<Item = &str> {
-        SystemFlags::NAMES
-            .into_iter()
-            .filter(move |(f, _)| flags.system.contains(*f))
-            .map(|(_, n)| n)
-            .chain(self.keywords.of(flags.keywords).map(|k| k.as_str()))
     }
     /// Keywords that at least one message carries.
     pub fn keywords_in_use(&self) -> KeywordBits {
