@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use culver_base::{Flag, InternalDate, MailboxName, Uid, UidSet};
+use culver_base::{Flag, InternalDate, MailboxName, SystemFlags, Uid, UidSet};
 use culver_maildir::place::MailboxPlace;
 use culver_maildir::watch::Watcher;
 use culver_maildir::{FlagWrites, MaildirMailbox, MaildirSettings};
@@ -117,12 +117,15 @@ pub fn store(change: FlagChange, names: &str) -> StoreFlags {
 
 /// UID and flags of everything, as text.
 pub fn picture(s: &Snapshot) -> BTreeMap<u32, String> {
-    let text = |f| {
-        let mut names: Vec<&str> = s.flag_names(f).collect();
-        names.sort_unstable();
-        names.join(" ")
-    };
-    s.iter().map(|r| (r.uid.get(), text(r.flags))).collect()
+    s.iter().map(|r| (r.uid.get(), names_of(s, r.flags).join(" "))).collect()
+}
+/// System flags and keywords by name, in the alphabet's order.
+pub fn names_of(s: &Snapshot, flags: culver_snapshot::Flags) -> Vec<&str> {
+    let system = SystemFlags::NAMES.into_iter().filter(|(f, _)| flags.system.contains(*f)).map(|(_, n)| n);
+    let mut names: Vec<&str> =
+        system.chain(s.keywords.of(flags.keywords).map(|k| k.as_str())).collect();
+    names.sort_unstable();
+    names
 }
 pub fn show(s: &Snapshot) -> String {
     let each: Vec<String> = picture(s).into_iter().map(|(u, f)| format!("{u}({f})")).collect();
