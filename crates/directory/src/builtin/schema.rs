@@ -88,6 +88,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<usize> {
 }
 
 /// Makes the file so that only its owner reads it. Made by root, it belongs to whom its directory belongs.
+#[allow(clippy::disallowed_methods, reason = "the directory's file is the server's own")]
 fn create(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
