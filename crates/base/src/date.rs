@@ -153,7 +153,8 @@ impl InternalDate {
     }
 }
 
-/// Without quotes, the day padded by a space (`date-day-fixed`): ` 1-Feb-1994 02:44:25 +0000`.
+/// Without quotes, the day with two digits (`date-day-fixed`; a space in front would be as good, and is harder to
+/// read): `01-Feb-1994 02:44:25 +0000`.
 impl fmt::Display for InternalDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let d = self.day();
@@ -161,7 +162,7 @@ impl fmt::Display for InternalDate {
         let z = self.offset.unsigned_abs();
         write!(
             f,
-            "{:2}-{}-{:04} {:02}:{:02}:{:02} {}{:02}{:02}",
+            "{:02}-{}-{:04} {:02}:{:02}:{:02} {}{:02}{:02}",
             d.day,
             MONTHS[usize::from(d.month) - 1],
             d.year,
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!((d.unix, d.offset), (837_596_665, -420));
         assert_eq!(d.to_string(), "17-Jul-1996 02:44:25 -0700");
         assert_eq!(d.day(), Date { year: 1996, month: 7, day: 17 });
-        assert_eq!(InternalDate::utc(0).to_string(), " 1-Jan-1970 00:00:00 +0000");
+        assert_eq!(InternalDate::utc(0).to_string(), "01-Jan-1970 00:00:00 +0000");
     }
 
     #[test]

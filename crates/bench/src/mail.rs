@@ -7,8 +7,26 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 const WORDS: &[&str] = &[
-    "invoice", "meeting", "quarterly", "report", "server", "holiday", "lunch", "contract", "draft", "release",
-    "question", "answer", "update", "photos", "weekend", "order", "delivery", "ticket", "reminder", "thanks",
+    "invoice",
+    "meeting",
+    "quarterly",
+    "report",
+    "server",
+    "holiday",
+    "lunch",
+    "contract",
+    "draft",
+    "release",
+    "question",
+    "answer",
+    "update",
+    "photos",
+    "weekend",
+    "order",
+    "delivery",
+    "ticket",
+    "reminder",
+    "thanks",
 ];
 
 /// A small generator (xorshift): the same mail on every machine.

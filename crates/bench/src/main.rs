@@ -170,7 +170,8 @@ fn main() -> Result<()> {
     if let Some(why) = Dovecot::missing() {
         anyhow::bail!("the peer is missing: {why}");
     }
-    let culver = Culver::start(&PathBuf::from(program), CulverOptions { users: 1, ..CulverOptions::default() })?;
+    let culver =
+        Culver::start(&PathBuf::from(program), CulverOptions { users: 1, ..CulverOptions::default() })?;
     let dovecot = Dovecot::start()?;
     let mut targets = Vec::new();
     for (peer, pid) in [(&culver as &dyn Peer, culver.pid()), (&dovecot as &dyn Peer, dovecot.pid())] {
@@ -186,7 +187,11 @@ fn main() -> Result<()> {
         });
     }
     let mut table = String::new();
-    row(&mut table, "workload", &["per", "Culver CPU us", "Dovecot CPU us", "ratio", "Culver us", "Dovecot us"]);
+    row(
+        &mut table,
+        "workload",
+        &["per", "Culver CPU us", "Dovecot CPU us", "ratio", "Culver us", "Dovecot us"],
+    );
     row(&mut table, "---", &["---"; 6]);
     for t in &targets {
         // Warm: both have seen the mailbox once, and have what they keep of it.

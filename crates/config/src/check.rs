@@ -118,7 +118,11 @@ pub fn check(parsed: &mut Parsed) {
     }
     for (i, root) in s.mail.roots.iter().enumerate() {
         if !root.is_absolute() {
-            error("mail.roots", format!("entry {} of mail.roots is not an absolute path", i + 1), "write it from the root");
+            error(
+                "mail.roots",
+                format!("entry {} of mail.roots is not an absolute path", i + 1),
+                "write it from the root",
+            );
         }
     }
     if s.mail.location.is_empty() {
@@ -174,9 +178,6 @@ pub fn check(parsed: &mut Parsed) {
             "passwords may cross the network in the clear",
             "write `true` once all clients use TLS",
         );
-    }
-    if s.store.fsync == crate::settings::Fsync::Never {
-        warn("store.fsync", "accepted mail can be lost when the power fails", "write \"always\"");
     }
     parsed.problems.extend(found);
 }

@@ -300,25 +300,12 @@ choice! {
     } default Lazy
 }
 
-choice! {
-    /// Are files forced to the disk?
-    Fsync {
-        /// Yes.
-        "always" => Always,
-        /// No.
-        "never" => Never,
-    } default Always
-}
-
 section! {
     /// How the Maildir is written.
     Store {
         /// Flags are journaled before the client hears OK. With `lazy` the files are renamed within a second after that, with
         /// `sync` before: for machines where other programs read flags from file names at once.
         flag_writes: FlagWrites = FlagWrites::Lazy, Restart, "\"sync\"";
-        /// With `always`, a message that was accepted is on the disk. `never` is for tests and for machines whose mail may
-        /// be lost with the power.
-        fsync: Fsync = Fsync::Always, Restart, "\"never\"";
         /// Threads that read and write files. 0: four for each processor, between 8 and 64.
         io_threads: u32 = 0, Restart, "32";
     }

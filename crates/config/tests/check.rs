@@ -68,10 +68,9 @@ fn all_mistakes_are_found_in_one_go() {
 
 #[test]
 fn doubtful_settings_are_warned_of() {
-    let parsed =
-        parse("[auth]\nrequire_tls = false\n[imap]\nidle_timeout = \"5m\"\n[store]\nfsync = \"never\"\n");
+    let parsed = parse("[auth]\nrequire_tls = false\n[imap]\nidle_timeout = \"5m\"\n");
     assert!(!parsed.has_errors());
-    assert_eq!(parsed.problems.len(), 4);
+    assert_eq!(parsed.problems.len(), 3);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
+use culver_imapd::seats::Seats;
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -26,10 +27,7 @@ use std::sync::Arc;
 
 /// What the server is made of.
 pub struct Parts {
-    directory: Arc<Directory>,
-    store: Arc<dyn Store>,
-    tls: Option<TlsAcceptor>,
-    events: Events,
+    lasting: Lasting,
     imap: Arc<Current>,
 }
 
@@ -73,9 +71,9 @@ impl Parts {
         }
         let io = Io::new(io).context("cannot start the threads that read and write mail")?;
         let store: Arc<dyn Store> = Arc::new(MaildirStore::new(Arc::new(io), store_settings(settings)));
-        let service = imap(settings, directory.clone(), store.clone(), tls.clone(), events.clone());
-        let imap = Arc::new(Current(ArcSwap::from(service)));
-        Ok(Self { directory, store, tls, events, imap })
+        let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
+        let imap = Arc::new(Current(ArcSwap::from(imap(settings, &lasting))));
+        Ok(Self { lasting, imap })
     }
 
     /// What serves IMAP.
@@ -85,23 +83,25 @@ impl Parts {
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        let (directory, store) = (self.directory.clone(), self.store.clone());
-        self.imap.0.store(imap(settings, directory, store, self.tls.clone(), self.events.clone()));
+        self.imap.0.store(imap(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
     pub async fn close(&self) {
-        self.store.close().await;
+        self.lasting.store.close().await;
     }
 }
 
-fn imap(
-    settings: &Settings,
+/// What does not change when settings are read again.
+struct Lasting {
     directory: Arc<Directory>,
     store: Arc<dyn Store>,
     tls: Option<TlsAcceptor>,
     events: Events,
-) -> Arc<ImapService> {
+    seats: Seats,
+}
+
+fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
     let auth = AuthSettings {
         failure_delay: settings.auth.failure_delay,
         tls_required: settings.auth.require_tls,
@@ -119,9 +119,12 @@ fn imap(
         tls_required: settings.auth.require_tls,
         masked: imap.hide_capabilities.iter().map(|c| c.to_ascii_uppercase()).collect(),
         failed_logins: settings.auth.max_failures,
+        sessions: imap.max_sessions,
     };
-    let auth = Auth::new(directory, auth, events.clone());
-    Arc::new(ImapService { auth, store, tls, events, settings: imap })
+    let Lasting { directory, store, tls, events, seats } = lasting;
+    let auth = Auth::new(directory.clone(), auth, events.clone());
+    let (store, tls, events, seats) = (store.clone(), tls.clone(), events.clone(), seats.clone());
+    Arc::new(ImapService { auth, store, tls, events, settings: imap, seats })
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {

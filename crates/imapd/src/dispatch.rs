@@ -230,6 +230,11 @@ async fn in_mailbox(
     command: c::Selected<'_>,
     cx: &mut Context,
 ) -> (State, Outcome) {
+    let leaves = matches!(command, c::Selected::Close | c::Selected::Unselect);
+    if !leaves && let Err(stop) = sync::tell(&mut selected, &mut cx.wire, Expunges::Hold).await {
+        // What others have done is told first, so that the answer speaks of the mailbox as it is.
+        return (State::Selected(selected), Err(stop));
+    }
     let outcome = match command {
         c::Selected::Check => {
             look(&mut selected).await;

@@ -385,6 +385,10 @@ fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Fail
     };
     let Some(range) = range else { return Ok(Found::Nothing) };
     let Some(fields) = fields else { return Ok(Found::Range(range)) };
+    if range.is_empty() {
+        // No header at all: not even the empty line that ends one.
+        return Ok(Found::Octets(Vec::new()));
+    }
     let mut header = Vec::new();
     message.read(range, &mut header)?;
     Ok(select(&header, fields))

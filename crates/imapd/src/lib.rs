@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod names;
 pub mod pattern;
 pub mod query;
+pub mod seats;
 pub mod service;
 pub mod session;
 pub mod state;

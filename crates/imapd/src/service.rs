@@ -1,5 +1,6 @@
 //! What all IMAP sessions share.
 
+use crate::seats::Seats;
 use culver_auth::{Auth, Peer, Secured};
 use culver_events::{Events, Origin, Transport};
 use culver_imap::capability::{Circumstances, Literals, Login};
@@ -30,6 +31,8 @@ pub struct ImapSettings {
     pub masked: BTreeSet<String>,
     /// Failed logins after which a connection is closed.
     pub failed_logins: u32,
+    /// Sessions of one account from one network. A household with five clients needs a hundred.
+    pub sessions: u32,
 }
 
 impl Default for ImapSettings {
@@ -44,6 +47,7 @@ impl Default for ImapSettings {
             tls_required: true,
             masked: BTreeSet::new(),
             failed_logins: 10,
+            sessions: 200,
         }
     }
 }
@@ -67,6 +71,8 @@ pub struct ImapService {
     pub events: Events,
     /// Settings.
     pub settings: ImapSettings,
+    /// Who is there; shared by services that follow each other at a reload.
+    pub seats: Seats,
 }
 
 impl ImapService {

@@ -262,9 +262,6 @@ impl Session {
     /// Parses and carries out one command. `false` ends the session.
     async fn command(&mut self, frame: Frame) -> Result<bool, Stop> {
         let dialect = self.dialect();
-        if frame.is_blank() && frame.aside_count() == 0 {
-            return Ok(true);
-        }
         match parse(&frame, dialect) {
             Ok(tagged) => {
                 self.cx.tag = tagged.tag.to_owned();

@@ -60,6 +60,8 @@ pub struct Authenticated {
     pub mail: Arc<dyn culver_store::Account>,
     /// Extensions switched on.
     pub enabled: Enabled,
+    /// Its place among the sessions of the account.
+    pub seat: crate::seats::Seat,
 }
 
 /// SELECT or EXAMINE?

@@ -46,6 +46,8 @@ pub struct Core {
     pub extra_names: FxHashMap<Uid, Vec<Entry>>,
     /// While watched: messages whose last name was moved away, and since when.
     pub limbo: FxHashMap<Uid, std::time::Instant>,
+    /// Was the disk looked at since it was opened?
+    pub looked: bool,
     /// How often directories were listed.
     pub listings: u64,
     /// Is the mailbox gone?
@@ -216,6 +218,16 @@ impl Core {
         Some(Entry { name: name.into(), folder: Folder::Cur })
     }
 
+    /// Is a rename due? Also for a keyword that has no letter, which may get one then.
+    pub fn name_state(&self, entry: &Entry, flags: Flags) -> NameState {
+        let mut keywords = self.model.snapshot.keywords.of(flags.keywords);
+        if self.rename_for(entry, flags).is_some() || keywords.any(|k| self.letters.find(k).is_none()) {
+            NameState::Behind
+        } else {
+            NameState::Current
+        }
+    }
+
     /// Letters for keywords that have none yet, written to `dovecot-keywords`. The caller holds the lock. A failure
     /// to write is not one of the verb: the keywords then live in the index.
     pub fn add_letters(&mut self, dirs: &Dirs<'_>, keywords: &[Keyword]) {
@@ -265,10 +277,7 @@ impl Core {
         if flags != record.flags {
             ops.push(Op::Flags(uid, flags));
         }
-        let state = match self.rename_for(&entry, flags) {
-            Some(_) => NameState::Behind,
-            None => NameState::Current,
-        };
+        let state = self.name_state(&entry, flags);
         ops.push(Op::Placed(uid, entry, state));
     }
 }

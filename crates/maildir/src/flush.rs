@@ -26,6 +26,8 @@ pub enum Flushed {
     All,
     /// Go on at once.
     More,
+    /// A file was not where we thought: look, then go on.
+    Look,
     /// Try again later: the disk does not let us, or another program holds the lock.
     Later,
 }
@@ -103,7 +105,7 @@ impl Core {
                 // Another program was faster, or there are two files with that base: a scan tells.
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
                     self.doubt = true;
-                    outcome = Flushed::Later;
+                    outcome = Flushed::Look;
                 }
                 Err(error) => {
                     tracing::debug!(place = %self.label(), %error, "flags cannot be written to file names for now");

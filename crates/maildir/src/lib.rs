@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod append;
+mod background;
 pub mod checkpoint;
 pub mod clock;
 pub mod codec;

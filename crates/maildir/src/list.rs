@@ -71,8 +71,6 @@ pub struct Identity {
     pub validity: UidValidity,
     /// GUID, if there is one.
     pub id: Option<MailboxId>,
-    /// Next UID.
-    pub next: u32,
 }
 
 /// What looking at the file showed.
@@ -101,7 +99,7 @@ impl List {
 
     /// May its stamp be kept over a restart? Only if there is nothing in it that we would have to read again.
     pub fn lasting_stamp(&self, uid_next: Uid) -> Stamp {
-        let all_known = !self.rewrite && self.listed.is_empty() && self.next <= uid_next.get();
+        let all_known = !self.rewrite && self.listed.is_empty() && self.next == uid_next.get();
         if all_known && self.stamp.size == self.used { self.stamp } else { Stamp::default() }
     }
 
@@ -124,7 +122,7 @@ pub fn identity(dirs: &Dirs<'_>) -> io::Result<Option<(Identity, Stamp)>> {
     let n = file.read_full_at(&mut head, 0)?;
     head.truncate(n);
     let now = stamp(&file.stat()?);
-    let identity = |h: uidlist::Header| Identity { validity: h.uid_validity, id: h.id, next: h.next_uid };
+    let identity = |h: uidlist::Header| Identity { validity: h.uid_validity, id: h.id };
     let line = memchr::memchr(b'\n', &head).map_or(n, |i| i + 1);
     Ok(uidlist::read(&head[..line]).header.map(|h| (identity(h), now)))
 }
@@ -232,11 +230,9 @@ impl Core {
     /// Writes records that are not in the file yet. The caller holds the lock and has read the file. A failure is
     /// no failure of the verb: the journal has the truth until a later attempt succeeds.
     pub fn write_list(&mut self, dirs: &Dirs<'_>) {
-        let done = if self.list.rewrite || self.model.uidlist_behind != 0 || self.list.stamp.ino == 0 {
-            self.rewrite_list(dirs)
-        } else {
-            self.append_list(dirs)
-        };
+        let anew = self.list.rewrite || self.model.uidlist_behind != 0 || self.list.stamp.ino == 0;
+        let done =
+            if anew || self.list_lacks_next() { self.rewrite_list(dirs) } else { self.append_list(dirs) };
         match done {
             Ok(()) => {
                 self.list.told = false;
@@ -264,7 +260,13 @@ impl Core {
     /// Is there something that the file should have?
     pub fn list_wants_writing(&self) -> bool {
         let last = self.model.snapshot.last_uid().map_or(0, Uid::get);
-        self.list.rewrite || self.model.uidlist_behind != 0 || last > self.list.last
+        self.list.rewrite || self.model.uidlist_behind != 0 || last > self.list.last || self.list_lacks_next()
+    }
+
+    /// Is UIDNEXT above what a reader of the file would find, and not because of a message?
+    fn list_lacks_next(&self) -> bool {
+        let s = &self.model.snapshot;
+        s.uid_next.get() > self.list.next && s.last_uid().and_then(Uid::next) != Some(s.uid_next)
     }
 
     fn append_list(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {

@@ -276,6 +276,8 @@ impl Model {
                 Op::Arrive(record, entry, state) => {
                     let uid = record.uid;
                     if edit.push(Record { mod_seq, ..record.clone() }) {
+                        // Until the uidlist was seen again, it is not known to have this one.
+                        self.stamps.uidlist = Stamp::default();
                         names.set(uid, entry.clone());
                         if *state == NameState::Behind {
                             self.behind.insert(uid);
@@ -312,7 +314,10 @@ impl Model {
                 Op::Size(uid, size) => visible |= edit.update(*uid, |r| r.size = Some(*size)),
                 Op::Recent(uid) => self.first_recent = self.first_recent.max(*uid),
                 Op::UidNext(uid) => {
-                    visible |= *uid > edit.peek().uid_next;
+                    if *uid > edit.peek().uid_next {
+                        visible = true;
+                        self.stamps.uidlist = Stamp::default();
+                    }
                     edit.reserve_uids(*uid);
                 }
                 Op::ModSeq(m) => floor = floor.max(*m),

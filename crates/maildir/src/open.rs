@@ -7,16 +7,16 @@
 //! HIGHESTMODSEQ never goes back: state that may lack changes is declared outdated as a whole (`state::rebase`), and
 //! a mailbox without any begins at a number above all that can have been given.
 
-use crate::core::Core;
+use crate::core::{Core, keyword_ops};
 use crate::dotlock::{Contention, Dotlock};
 use crate::keywords::Keywords;
 use crate::list::{self, List};
-use crate::model::{Model, Op, Stamp};
+use crate::model::{Folder, Model, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace, uidlist_lock};
 use crate::state::{State, Trust, after_crash, base_mod_seq, rebase};
 use crate::uidvalidity;
 use culver_base::{ModSeq, Uid, UidValidity};
-use culver_snapshot::MailboxId;
+use culver_snapshot::{Flags, MailboxId};
 use culver_store::Refusal;
 use culver_store::io::{EntryKind, Fs};
 use std::io;
@@ -64,14 +64,8 @@ impl Begin {
             tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
         }
         let mut floor = 0;
-        let mut raise = None;
         let model = match loaded {
             Some((model, Trust::Whole)) => model,
-            Some((model, Trust::Crashed)) => {
-                floor = after_crash(&model).get();
-                raise = Some(model.reserved.1);
-                model
-            }
             Some((model, Trust::Doubtful)) => {
                 floor = after_crash(&model).get();
                 rebase(&model)
@@ -125,26 +119,50 @@ impl Begin {
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),
+            looked: false,
             listings: 0,
             gone: false,
             uid_floor: floor,
             tell,
         };
         core.count_lines(core.model.snapshot.len());
-        if let Some(m) = raise {
-            core.commit(vec![Op::ModSeq(m)]);
-        }
-        if let Some(m) =
-            identity.as_ref().and_then(|(i, _)| Uid::new(i.next)).filter(|_| core.model.snapshot.is_empty())
-        {
-            // Nobody has been told anything else yet.
-            core.uid_floor = core.uid_floor.max(m.get());
+        if floor != 0 {
+            core.believe_names(&dirs).map_err(|e| place.failure("reading dovecot-keywords", e))?;
         }
         Ok(Ok(core))
     }
 }
 
 impl Core {
+    /// Flags whose renames were due when the journal breaks off may have been changed again since; by now the names
+    /// have been right for longer than the journal.
+    fn believe_names(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
+        self.read_letters(dirs)?;
+        let (mut added, mut ops) = (Vec::new(), Vec::new());
+        {
+            let names = self.model.names.read();
+            for uid in &self.model.behind {
+                let (Some(entry), Some(record)) = (names.get(*uid), self.model.snapshot.by_uid(*uid)) else {
+                    continue;
+                };
+                let mut flags = match entry.folder {
+                    Folder::New => Flags::default(),
+                    Folder::Cur => self.flags_of(&entry.name, &mut added),
+                };
+                // What no name can show is known from the record alone.
+                for keyword in self.model.snapshot.keywords.of(record.flags.keywords) {
+                    if self.letters.find(keyword).is_none() {
+                        flags.keywords.0 |= self.model.snapshot.keywords.find(keyword).map_or(0, |b| b.0);
+                    }
+                }
+                ops.push(Op::Flags(*uid, flags));
+                ops.push(Op::Placed(*uid, entry.clone(), self.name_state(entry, flags)));
+            }
+        }
+        self.commit(keyword_ops(added).chain(ops).collect());
+        Ok(())
+    }
+
     /// After the first look: one file of everything, if there is none.
     pub fn checkpoint_if_due(&mut self, fs: &Fs) {
         if !self.gone && (self.state.is_broken() || self.state.wants_checkpoint()) {

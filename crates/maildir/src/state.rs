@@ -25,9 +25,9 @@ const MAX_CHECKPOINT: usize = 4 << 30;
 const MIN_FOLD: u64 = 256 << 10;
 /// UIDs given between two syncs of the journal.
 const UID_BLOCK: u32 = 256;
-/// Mod-sequences given between two checkpoints. Less than what the base rule adds in a second (2^20), so that even a
-/// server which crashes every second does not outrun it.
-const MOD_SEQ_BLOCK: u64 = 1 << 16;
+/// Mod-sequences given between two of them. The base rule adds a million a second, so that even a machine that goes
+/// down every second does not outrun it.
+const MOD_SEQ_BLOCK: u64 = 1 << 12;
 
 /// The files.
 pub struct State {
@@ -43,12 +43,9 @@ pub struct State {
 /// How far what was loaded can be trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trust {
-    /// It was closed in order.
+    /// Nothing is missing: it was closed in order, or the process died and the kernel has kept what it wrote.
     Whole,
-    /// It was not, but nothing can be missing: the kernel has kept what a crashed process wrote. Numbers that were
-    /// reserved count as used.
-    Crashed,
-    /// Changes that clients have seen may be missing.
+    /// Changes that clients have seen may be missing. Numbers that were reserved count as used.
     Doubtful,
 }
 
@@ -96,7 +93,7 @@ impl State {
             // The checkpoint was replaced and the process ended before the new journal was there: the old one is
             // part of the checkpoint. Else somebody mixed up files. Both are told apart by the generation.
             let older = Head::decode(&octets).is_some_and(|h| h.generation < self.generation);
-            return if older && model.boot == self.boot { Trust::Crashed } else { Trust::Doubtful };
+            return if older && self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful };
         };
         if replayed.damaged {
             tracing::warn!(%place, good = replayed.good, of = octets.len(), "the index's journal is damaged; flags are compared with the Maildir");
@@ -104,13 +101,11 @@ impl State {
         }
         self.journal = Some(file);
         self.len = octets.len() as u64;
-        if model.closed {
-            Trust::Whole
-        } else if model.boot == self.boot && self.boot != [0; 16] {
-            Trust::Crashed
-        } else {
-            Trust::Doubtful
-        }
+        if model.closed || self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful }
+    }
+
+    fn is_same_boot(&self, model: &Model) -> bool {
+        model.boot == self.boot && self.boot != [0; 16]
     }
 
     /// The folder was renamed.
@@ -152,8 +147,9 @@ impl State {
         match done {
             Ok(()) => self.len += frame.len() as u64,
             Err(e) => {
-                // Half a frame would hide all that follow. Without a journal, the next start trusts nothing.
-                drop(file.truncate(self.len));
+                // What comes now is in memory only. The next start must see that something is missing: the last frame
+                // is broken on purpose, which works on a full disk too.
+                drop(file.truncate(self.len.saturating_sub(1)));
                 self.journal = None;
                 self.tell(place, &e);
             }
@@ -225,12 +221,15 @@ fn boot_id(fs: &Fs) -> [u8; 16] {
     read().unwrap_or_default()
 }
 
-/// The mod-sequence that a mailbox starts with when its own may be lost: higher than any that this server or Dovecot
-/// can have given by now, since neither makes 2^20 changes a second. Everything is newer than what any client knows
-/// then, so that each is told all flags once more.
+/// The mod-sequence that a mailbox starts with when its own may be lost: seconds since 1970, shifted left by 20 bits,
+/// and microseconds. It is higher than any that this server or Dovecot can have given by now, since neither makes a
+/// million changes a second. Everything is newer than what any client knows then, so that each is told all flags
+/// once more.
 pub fn base_mod_seq(at_least: ModSeq) -> ModSeq {
-    let seconds = u64::try_from(clock::now().seconds).unwrap_or(0);
-    ModSeq::new(seconds << 20).unwrap_or(ModSeq::MAX).max(at_least.next())
+    let now = clock::now();
+    let seconds = u64::try_from(now.seconds).unwrap_or(0).min(1 << 42);
+    let value = (seconds << 20) + u64::from(now.nanoseconds / 1000);
+    ModSeq::new(value).unwrap_or(ModSeq::MAX).max(at_least.next())
 }
 
 /// The same messages with everything that clients may know declared outdated.
@@ -258,7 +257,7 @@ pub fn rebase(old: &Model) -> Model {
     }
 }
 
-/// The UID from which on a crashed process may have given UIDs, none of which may be given again.
+/// The UID up to which UIDs may have been given without our knowing, none of which may be given again.
 pub fn after_crash(model: &Model) -> Uid {
     Uid::new(model.reserved.0).unwrap_or(Uid::MAX).max(model.snapshot.uid_next)
 }

@@ -77,6 +77,10 @@ impl Core {
             Ok(_) => (),
             Err(e) => return Err(self.failure("reading dovecot-uidlist", e)),
         }
+        if !std::mem::replace(&mut self.looked, true) {
+            // Nobody was told a UIDNEXT by this process; what the file says of the ones before is as good.
+            self.uid_floor = self.uid_floor.max(self.list.next);
+        }
         if !new_changed && !cur_changed && !self.doubt {
             return Ok(Unknown::new());
         }

@@ -177,7 +177,8 @@ impl Message for Visited<'_, '_> {
         self.structure.clone().ok_or_else(|| Refusal::ExpungeIssued.into())
     }
     fn envelope(&mut self) -> Result<Bytes> {
-        Ok(self.structure()?.envelope().into())
+        // The header alone says it; the body is not looked at.
+        Ok(culver_mime::envelope::envelope(&self.header()?).into())
     }
     fn body(&mut self) -> Result<Bytes> {
         Ok(self.structure()?.body().into())

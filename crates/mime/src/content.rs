@@ -218,6 +218,10 @@ impl<'a> Tokens<'a> {
             }
             return out;
         }
+        if self.rest.starts_with(b"=?") {
+            // An encoded word, which has no place here (RFC 2047 §5) and is met all the same.
+            return self.run(|b| b > 0x20 && b != 0x7f && b != b';').to_vec();
+        }
         self.run(|b| b > 0x20 && b != 0x7f && !b"()<>@,;:\\\"/[]".contains(&b)).to_vec()
     }
     fn parameters(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {

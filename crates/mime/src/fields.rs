@@ -27,7 +27,8 @@ impl Field<'_> {
     pub fn is(&self, name: &[u8]) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
-    /// The value in one line: leading white space gone, each line break with the white space after it one space.
+    /// The value in one line: leading white space of the first line gone, line ends gone, the white
+    /// space that folded them kept (RFC 5322 §2.2.3).
     pub fn unfolded(&self) -> Vec<u8> {
         unfold(self.value)
     }
@@ -47,8 +48,7 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
             out.extend_from_slice(line.trim_ascii_start());
             first = false;
         } else {
-            out.push(b' ');
-            out.extend_from_slice(line.get(1..).unwrap_or_default());
+            out.extend_from_slice(line);
         }
     }
     out

@@ -251,20 +251,26 @@ impl Scanner {
     /// The innermost part ends at `end`, less the line end that belongs to the boundary; `lines` line ends came before.
     fn close_part(&mut self, end: u64, line_end: u64, lines: u64) {
         let Some(open) = self.open.pop() else { return };
-        let inside_message =
-            self.parts[open.part].parent.is_some_and(|p| self.parts[p as usize].kind == Kind::Message);
         let part = &mut self.parts[open.part];
-        if inside_message && end == part.header.end && end >= part.header.start + line_end {
-            // A boundary cut this header off: the line end before it is not of the message inside.
+        if end == part.header.end && end >= part.header.start + line_end {
+            // A boundary follows the header at once: the line end before it is the boundary's (RFC 2046 §5.1.1).
             part.header.end = end - line_end;
             part.body = part.header.end..part.header.end;
-            return;
+            part.body_lines = 0;
+            let nothing = part.body.clone();
+            let inner = part.children.first().copied().filter(|_| part.kind == Kind::Message);
+            if let Some(inner) = inner.and_then(|c| self.parts.get_mut(c as usize)) {
+                inner.header = nothing.clone();
+                inner.body = nothing;
+            }
+        } else {
+            let owns_line_end = end >= part.body.start + line_end;
+            part.body.end = if owns_line_end { end - line_end } else { end.max(part.body.start) };
+            let boundarys = u64::from(line_end > 0 && owns_line_end);
+            part.body_lines = lines.saturating_sub(open.lines_before).saturating_sub(boundarys);
         }
-        let owns_line_end = end >= part.body.start + line_end;
-        part.body.end = if owns_line_end { end - line_end } else { end.max(part.body.start) };
-        let boundarys = u64::from(line_end > 0 && owns_line_end);
-        part.body_lines = lines.saturating_sub(open.lines_before).saturating_sub(boundarys);
-        let (index, last) = (open.part, part.children.last().copied());
+        let index = open.part;
+        let last = self.parts[index].children.last().copied();
         if let Some(last) = last.and_then(|c| self.parts.get(c as usize)) {
             // A part whose boundary is followed by an outer one at once begins behind the line end they share.
             let end = last.body.end.max(last.header.end);

@@ -61,6 +61,8 @@ pub struct Structure {
 pub struct Located {
     /// Index of the part.
     pub index: usize,
+    /// Is it the empty text that BODYSTRUCTURE shows in a multipart without parts? Then `index` is the multipart.
+    pub stands_in: bool,
 }
 
 impl Structure {
@@ -69,6 +71,7 @@ impl Structure {
     pub fn find(&self, numbers: &[u32]) -> Option<Located> {
         let mut here = 0usize;
         let mut as_message = true;
+        let mut stands_in = false;
         for n in numbers {
             let mut part = self.parts.get(here)?;
             if !as_message && part.kind == Kind::Message {
@@ -76,23 +79,31 @@ impl Structure {
                 part = self.parts.get(here)?;
                 as_message = true;
             }
-            if part.kind == Kind::Multipart {
+            if stands_in {
+                return None;
+            }
+            if part.kind == Kind::Multipart && part.children.is_empty() && *n == 1 {
+                stands_in = true;
+            } else if part.kind == Kind::Multipart {
                 here = *part.children.get((*n as usize).checked_sub(1)?)? as usize;
             } else if !as_message || *n != 1 {
                 return None;
             }
             as_message = false;
         }
-        Some(Located { index: here })
+        Some(Located { index: here, stands_in })
     }
 
-    fn part(&self, numbers: &[u32]) -> Option<&Part> {
-        self.parts.get(self.find(numbers)?.index)
+    /// The part and its range, which is nothing for a part that only stands in.
+    fn range(&self, numbers: &[u32], of: impl FnOnce(&Part) -> Range<u64>) -> Option<Range<u64>> {
+        let located = self.find(numbers)?;
+        let part = self.parts.get(located.index)?;
+        Some(if located.stands_in { part.body.start..part.body.start } else { of(part) })
     }
 
     /// The message inside the part, if it is one.
     fn inner(&self, numbers: &[u32]) -> Option<&Part> {
-        let part = self.part(numbers)?;
+        let part = self.parts.get(self.find(numbers)?.index)?;
         match part.kind {
             Kind::Message => self.parts.get(*part.children.first()? as usize),
             _ => None,
@@ -101,11 +112,11 @@ impl Structure {
 
     /// `BODY[n]`
     pub fn content_of(&self, numbers: &[u32]) -> Option<Range<u64>> {
-        self.part(numbers).map(|p| p.body.clone())
+        self.range(numbers, |p| p.body.clone())
     }
     /// `BODY[n.MIME]`
     pub fn mime_of(&self, numbers: &[u32]) -> Option<Range<u64>> {
-        self.part(numbers).map(|p| p.header.clone())
+        self.range(numbers, |p| p.header.clone())
     }
     /// `BODY[n.HEADER]`: of a message in the message.
     pub fn header_of(&self, numbers: &[u32]) -> Option<Range<u64>> {
@@ -117,6 +128,9 @@ impl Structure {
     }
     /// The Content-Transfer-Encoding of a part; `None` for composite ones, which have none (RFC 2045 §6.4).
     pub fn encoding_of(&self, located: Located) -> Option<&[u8]> {
+        if located.stands_in {
+            return Some(b"7bit");
+        }
         self.parts.get(located.index).filter(|p| p.kind == Kind::Leaf).map(Part::encoding)
     }
     /// The message's own header.

@@ -39,19 +39,16 @@ pub fn matches_header(header: &[u8], name: &str, needle: &str) -> bool {
         .any(|f| needle.is_empty() || fold(&charset::decode_words(&f.unfolded())).contains(needle))
 }
 
-/// Does the body contain the folded text? Decoded text parts are looked at, and the headers of messages inside.
+/// Does the body contain the folded text? Decoded text parts are looked at, as Dovecot does, no headers of parts.
 pub fn matches_body(message: &[u8], structure: &Structure, needle: &str) -> bool {
     let finder = Finder::new(needle.as_bytes());
-    structure.parts.iter().enumerate().any(|(i, part)| {
-        (i > 0 && part.envelope.is_some() && header_contains(message, part, &finder))
-            || (part.is_text() && part_contains(message, part, &finder))
-    })
+    structure.parts.iter().any(|part| part.is_text() && part_contains(message, part, &finder))
 }
 
-/// Do the header or the body contain the folded text?
+/// Do the header, a part's header or the body contain the folded text?
 pub fn matches_text(message: &[u8], structure: &Structure, needle: &str) -> bool {
     let finder = Finder::new(needle.as_bytes());
-    structure.parts.first().is_some_and(|root| header_contains(message, root, &finder))
+    structure.parts.iter().any(|part| header_contains(message, part, &finder))
         || matches_body(message, structure, needle)
 }
 

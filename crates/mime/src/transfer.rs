@@ -43,7 +43,7 @@ pub fn quoted_printable(octets: &[u8]) -> Vec<u8> {
                 // White space at the end of a line was added on the way (rule 3).
                 let run = octets[i..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
                 let next = &octets[i + run..];
-                if !(next.starts_with(b"\r\n") || next.starts_with(b"\n")) {
+                if !(next.is_empty() || next.starts_with(b"\r\n") || next.starts_with(b"\n")) {
                     out.extend_from_slice(&octets[i..i + run]);
                 }
                 i += run;

@@ -132,7 +132,7 @@ pub struct Culver {
     imaps: SocketAddr,
     users: u32,
     used: AtomicU32,
-    _temp: Option<TempDir>,
+    temp: Option<TempDir>,
 }
 
 impl Culver {
@@ -174,7 +174,7 @@ impl Culver {
             let log = fs::read_to_string(dir.join("test.log")).unwrap_or_default();
             why.context(format!("the log of culver:\n{log}"))
         })?;
-        Ok(Culver { process, dir, imap, imaps, users: options.users, used: AtomicU32::new(0), _temp: temp })
+        Ok(Culver { process, dir, imap, imaps, users: options.users, used: AtomicU32::new(0), temp })
     }
 
     /// The folder that holds everything.
@@ -207,6 +207,16 @@ impl Culver {
             Ok(line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok((field("VmRSS")?, field("VmHWM")?))
+    }
+
+    /// Ends it by SIGTERM and waits; its temporary folder is handed over.
+    ///
+    /// # Errors
+    /// When it had been given a folder of its own: that one simply stays.
+    pub fn stop(mut self) -> Result<TempDir> {
+        let temp = self.temp.take().context("a temporary folder")?;
+        drop(self);
+        Ok(temp)
     }
 
     /// The process id.
@@ -284,6 +294,14 @@ impl Dovecot {
     /// # Errors
     /// When it does not get ready; the text holds its log.
     pub fn start() -> Result<Dovecot> {
+        Dovecot::start_with("")
+    }
+
+    /// The same, with more lines in its configuration.
+    ///
+    /// # Errors
+    /// As [`Dovecot::start`].
+    pub fn start_with(settings: &str) -> Result<Dovecot> {
         let temp = tempfile::Builder::new().prefix("dovecot-").tempdir()?;
         let dir = temp.path().to_owned();
         let mail = dir.join("mail");
@@ -295,7 +313,7 @@ impl Dovecot {
         for _ in 0..5 {
             // The port may be taken between our probe and Dovecot's bind: then the next one.
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            match Dovecot::launch(&dir, port) {
+            match Dovecot::launch(&dir, port, settings) {
                 Ok((process, imap)) => {
                     return Ok(Dovecot { process, dir, imap, used: AtomicU32::new(0), _temp: temp });
                 }
@@ -308,7 +326,7 @@ impl Dovecot {
         Err(last)
     }
 
-    fn launch(dir: &Path, port: u16) -> Result<(Process, SocketAddr)> {
+    fn launch(dir: &Path, port: u16, settings: &str) -> Result<(Process, SocketAddr)> {
         let conf = dir.join("dovecot.conf");
         let d = dir.display();
         fs::write(
@@ -325,7 +343,7 @@ impl Dovecot {
                  service imap-login {{\n service_count = 0\n inet_listener imap {{\n port = {port}\n }}\n \
                  inet_listener imaps {{\n port = 0\n }}\n chroot =\n}}\n\
                  service anvil {{\n chroot =\n}}\nservice imap {{\n process_limit = 200\n}}\n\
-                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n"
+                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n{settings}\n"
             ),
         )?;
         let child = Command::new(DOVECOT)

@@ -12,7 +12,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("neomutt", "a client"),
     ("curl", "a client"),
     ("python3", "imaplib, a client"),
-    ("python3-imapclient", "a client"),
+    ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
     ("xz-utils", "unpacks the corpus"),
 ];
 

@@ -20,7 +20,7 @@ mod tidy;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask test [ARGS]     everything; ARGS go to cargo test (`-p culver-imap`, `--test clients`, ...)
@@ -31,7 +31,18 @@ cargo xtask docs            prints docs/reference/, dist/culver.toml and the gen
 cargo xtask release VERSION folds changes/ into CHANGELOG.md
 ";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Without the backtrace of anyhow's Debug: what to install must not drown.
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let rest = args.get(1..).unwrap_or_default();
     match args.first().map(String::as_str) {

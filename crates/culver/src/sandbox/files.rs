@@ -1,6 +1,6 @@
 //! Landlock: which folders the process may reach at all, whoever it is at the moment.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use culver_config::Settings;
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
@@ -12,27 +12,33 @@ use std::path::{Path, PathBuf};
 /// Renames between folders (REFER, since ABI 2) and truncation (3) must be named to be allowed.
 const NEWEST: ABI = ABI::V5;
 
-/// Fences the thread in. `Some` names what the kernel could not do.
-pub fn fence(settings: &Settings, config: &Path) -> Result<Option<String>> {
+/// Fences the thread in. What an old kernel does not know of (Debian 12's: truncation, ioctl on devices) stays allowed.
+///
+/// # Errors
+/// When the kernel has no Landlock, or it cannot be used.
+pub fn fence(settings: &Settings, config: &Path) -> Result<()> {
     let (read, write) = folders(settings, config);
+    restrict(&read, &write)
+}
+
+fn restrict(read: &BTreeSet<PathBuf>, write: &BTreeSet<PathBuf>) -> Result<()> {
     let all = AccessFs::from_all(NEWEST);
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
-    for folder in &read {
+    for folder in read {
         rules = allow(rules, folder, reading)?;
     }
     // Files of users are never executed and never devices.
     let writing = all & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev);
-    for folder in &write {
+    for folder in write {
         rules = allow(rules, folder, writing)?;
     }
     let status = rules.restrict_self()?;
-    Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => None,
-        RulesetStatus::PartiallyEnforced => Some("this kernel knows only a part of the rules".to_owned()),
-        RulesetStatus::NotEnforced => Some("this kernel has none".to_owned()),
-    })
+    if status.ruleset == RulesetStatus::NotEnforced {
+        bail!("this kernel has none");
+    }
+    Ok(())
 }
 
 fn allow(rules: RulesetCreated, folder: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated> {
@@ -76,4 +82,37 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
     // The temporary files of SQLite.
     write.insert(PathBuf::from("/dev/null"));
     (read, write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a thread of its own: what it gives up, the others keep.
+    #[test]
+    fn what_is_not_named_cannot_be_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["mail", "secret", "settings"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("file"), "x").unwrap();
+        }
+        let at = |name: &str| dir.path().join(name);
+        let (read, write) = (BTreeSet::from([at("settings")]), BTreeSet::from([at("mail"), at("not-there")]));
+        std::thread::scope(|scope| {
+            let fenced = scope.spawn(|| {
+                if let Err(e) = restrict(&read, &write) {
+                    println!("not run: Landlock: {e}");
+                    return;
+                }
+                std::fs::write(at("mail").join("new"), "y").unwrap();
+                std::fs::rename(at("mail").join("new"), at("mail").join("newer")).unwrap();
+                assert_eq!(std::fs::read(at("settings").join("file")).unwrap(), b"x");
+                assert!(std::fs::write(at("settings").join("file"), "y").is_err());
+                assert!(std::fs::read(at("secret").join("file")).is_err());
+                assert!(std::fs::read_dir(dir.path()).is_err());
+            });
+            fenced.join().unwrap();
+        });
+        assert!(std::fs::read(at("secret").join("file")).is_ok());
+    }
 }

@@ -31,10 +31,8 @@ pub fn enter(settings: &Settings, config: &Path, events: &Events) -> Result<()> 
     if let Err(e) = rustix::thread::set_no_new_privs(true) {
         missing.push(format!("no_new_privs: {e}"));
     }
-    match files::fence(settings, config) {
-        Ok(None) => {}
-        Ok(Some(what)) => missing.push(format!("Landlock: {what}")),
-        Err(e) => missing.push(format!("Landlock: {e:#}")),
+    if let Err(e) = files::fence(settings, config) {
+        missing.push(format!("Landlock: {e:#}"));
     }
     if let Err(e) = system_calls::filter(settings) {
         missing.push(format!("seccomp: {e:#}"));

@@ -100,3 +100,30 @@ const REFUSED: &[i64] = &[
     libc::SYS_open_by_handle_at,
     libc::SYS_mknodat,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    /// In a thread of its own: what it gives up, the others keep.
+    #[test]
+    fn what_a_server_never_does_is_refused() {
+        std::thread::spawn(|| {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            let own = (rustix::process::geteuid(), rustix::process::getegid());
+            seccompiler::apply_filter(&program((own.0.as_raw(), own.1.as_raw()), (500, 1)).unwrap()).unwrap();
+            assert_eq!(rustix::thread::set_thread_uid(own.0), Err(Errno::PERM));
+            assert_eq!(rustix::thread::set_thread_res_gid(own.1, own.1, own.1), Err(Errno::PERM));
+            assert_eq!(rustix::thread::set_thread_groups(&[own.1]), Err(Errno::PERM));
+            let started = std::process::Command::new("/bin/true").status();
+            assert_eq!(started.unwrap_err().raw_os_error(), Some(libc::EPERM));
+            // And what it does go on doing.
+            std::fs::write("/dev/null", "x").unwrap();
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        })
+        .join()
+        .unwrap();
+        assert!(std::process::Command::new("/bin/true").status().unwrap().success());
+    }
+}

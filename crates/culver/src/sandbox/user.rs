@@ -11,6 +11,11 @@ const KEPT: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
 /// Becomes the user of the setting `user` when started as root; otherwise only gives up what is not needed.
 pub fn become_service_user(settings: &Settings) -> Result<()> {
     let root = geteuid().is_root();
+    let gives_up = !root || !settings.user.is_empty();
+    if gives_up {
+        // First, since it needs CAP_SETPCAP, which goes with root.
+        cut_bounding_set(KEPT);
+    }
     if root && !settings.user.is_empty() {
         let (uid, gid) = look_up(&settings.user)?;
         if uid == 0 {
@@ -27,19 +32,23 @@ pub fn become_service_user(settings: &Settings) -> Result<()> {
         taken().with_context(|| format!("cannot become the user {}", settings.user))?;
     }
     // Root that stays root (no user set) keeps its powers over files: it may be all that such a machine has.
-    if !root || !settings.user.is_empty() {
+    if gives_up {
         keep_only(KEPT).context("capabilities")?;
     }
     Ok(())
 }
 
+/// What is not in it cannot come back, not even by starting a program that has it.
+fn cut_bounding_set(wanted: CapabilitySet) {
+    for capability in CapabilitySet::all().iter().filter(|c| !wanted.contains(*c)) {
+        // A start without privileges may not, and has none to lose; capabilities unknown to the kernel are no matter.
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+}
+
 fn keep_only(wanted: CapabilitySet) -> rustix::io::Result<()> {
     let now = rustix::thread::capabilities(None)?;
     let kept = now.permitted.intersection(wanted);
-    for capability in CapabilitySet::all().iter().filter(|c| !wanted.contains(*c)) {
-        // Needs CAP_SETPCAP, which an unprivileged start does not have; then there is nothing to take away either.
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
     let _ = rustix::thread::clear_ambient_capability_set();
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)

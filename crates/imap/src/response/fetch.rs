@@ -97,12 +97,7 @@ impl<'o> FetchWriter<'o> {
     pub fn internal_date(&mut self, date: InternalDate) {
         self.name(b"INTERNALDATE \"");
         let day = date.day();
-        if day.day < 10 {
-            self.out.push(b' ');
-            number(self.out, u64::from(day.day));
-        } else {
-            two_digits(self.out, u64::from(day.day));
-        }
+        two_digits(self.out, u64::from(day.day));
         self.out.push(b'-');
         let month = MONTHS.get(usize::from(day.month) - 1).copied().unwrap_or("Jan");
         self.out.extend_from_slice(month.as_bytes());

@@ -28,10 +28,15 @@ pub async fn open(
     method: &'static str,
     cx: &mut Context,
 ) -> Result<(Authenticated, Done), Stop> {
+    let most = cx.service.settings.sessions;
+    let Some(seat) = cx.service.seats.take(&account.name, cx.peer.remote.ip(), most) else {
+        let text = format!("This account has {most} sessions from your network already, which is the limit");
+        return Err(Done::no(Code::Plain(WireCode::Limit), text).into());
+    };
     let place = place(&account);
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
-    let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default() };
+    let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default(), seat };
     Ok((user, Done::ok("Logged in").with(Code::Capability)))
 }
 

@@ -3,6 +3,7 @@
 use super::expand::{self, Vars, variable};
 use crate::value::{Kind, Response, Value, parse_values};
 use anyhow::{Context, Result, bail};
+use culver_base::{Cursor, InternalDate};
 
 /// A parsed `S` line.
 #[derive(Debug, Clone)]
@@ -214,10 +215,11 @@ fn pairs(p: &[Value], d: &[Value], extra: &[&str], vars: &mut Vars) -> bool {
     let name_of = |pair: &[Value]| pair[0].atom().unwrap_or_default().to_ascii_uppercase();
     for pair in &wanted {
         let name = name_of(pair);
-        let Some(have) = found.iter().find(|f| name_of(f) == name) else { return false };
+        let Some(have) = found.iter().rfind(|f| name_of(f) == name) else { return false };
         let (Some(want), Some(have)) = (pair.get(1), have.get(1)) else { return false };
         let good = match (name.as_str(), want, have) {
             ("FLAGS", Value::List(want), Value::List(have)) => same_members(want, have, vars),
+            ("INTERNALDATE", Value::Str(want), Value::Str(have)) => same_moment(want, have),
             _ if want.is("~") => pair.get(2).is_some_and(|part| contains(part, have)),
             _ => value(want, have, vars),
         };
@@ -229,6 +231,12 @@ fn pairs(p: &[Value], d: &[Value], extra: &[&str], vars: &mut Vars) -> bool {
         let name = name_of(f);
         extra.contains(&name.as_str()) || wanted.iter().any(|w| name_of(w) == name)
     })
+}
+
+/// Are both the same moment? The day may have a zero or a blank before it, and the zone is free.
+fn same_moment(a: &[u8], b: &[u8]) -> bool {
+    let moment = |text| InternalDate::parse(&mut Cursor::new(text)).ok().map(|d| d.unix);
+    a == b || (moment(a).is_some() && moment(a) == moment(b))
 }
 
 /// Pairs of a pattern, in which `~ "x"` is one value.
@@ -417,6 +425,11 @@ mod tests {
             ("* 1 FETCH (BODY[] {{a\\r\\n}})", "* 1 FETCH (BODY[] \"a\r\n\")", true),
             ("* 1 FETCH (BODY[] ~\"b\")", "* 1 FETCH (BODY[] \"abc\")", true),
             ("* 1 FETCH (BODY[] ~\"b\" UID 4)", "* 1 FETCH (BODY[] \"ac\" UID 4)", false),
+            (
+                "* 1 FETCH (INTERNALDATE \"01-Jan-2024 10:00:00 +0000\")",
+                "* 1 FETCH (INTERNALDATE \" 1-Jan-2024 11:00:00 +0100\")",
+                true,
+            ),
             ("* SEARCH 1 2", "* SEARCH 2 1", true),
             ("* SEARCH 1 2", "* SEARCH 1 2 3", false),
             ("* SEARCH 1 (MODSEQ 4)", "* SEARCH 1 (MODSEQ 4)", true),
