@@ -79,7 +79,7 @@ struct Inner {
 struct Schemes {
     /// Can SCRAM prove them all?
     scram: AtomicBool,
-    /// SQLite's `data_version` when it was found out.
+    /// SQLite's `data_version` when it was found out; -1 for not at all.
     seen: AtomicI64,
 }
 
@@ -151,6 +151,11 @@ impl Source for Builtin {
     }
 
     fn serves_scram(&self) -> bool {
+        // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
+        let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;
+        if unknown && verbs::look_at_schemes(&self.inner).is_err() {
+            return false;
+        }
         self.inner.schemes.scram.load(Ordering::Relaxed)
     }
 }

@@ -164,9 +164,9 @@ impl Inner {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
-            // Our own changes do not count for `data_version`.
+            // Our own changes do not count for `data_version`. Nobody looks before somebody asks: accounts are often
+            // added by the thousand.
             self.schemes.seen.store(-1, Ordering::Relaxed);
-            look(&connection, &self.schemes)?;
             Ok(done)
         })();
         done.map_err(|failed| match failed {
