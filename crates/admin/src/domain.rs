@@ -25,6 +25,14 @@ pub enum DomainCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Removes a secondary domain, or a domain without accounts.
+    Remove {
+        /// The domain.
+        domain: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists all domains.
     List {
         /// Prints JSON.
@@ -49,6 +57,14 @@ pub fn run_domain(command: &DomainCommand, builtin: &Builtin) -> Result<String, 
                 json!({ "alias": alias, "domain": domain }).to_string()
             } else {
                 format!("Accounts of {domain} can be reached and log in as @{alias} too")
+            })
+        }
+        DomainCommand::Remove { domain, json } => {
+            let name = builtin.remove_domain(domain)?;
+            Ok(if *json {
+                json!({ "domain": name }).to_string()
+            } else {
+                format!("Removed the domain {name}")
             })
         }
         DomainCommand::List { json } => {

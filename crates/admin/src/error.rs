@@ -28,6 +28,7 @@ fn hint(problem: &Problem) -> String {
         Problem::NoDomain(name) => format!(" (culver domain add {name})"),
         Problem::NoUser(_) => " (culver user list)".to_owned(),
         Problem::UserExists(name) => format!(" (culver user passwd {name})"),
+        Problem::DomainInUse(name, _) => format!(" (culver user list --domain {name})"),
         Problem::DomainExists(_) => " (culver domain list)".to_owned(),
         _ => String::new(),
     }

@@ -10,4 +10,4 @@ mod user;
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};
-pub use user::{Scheme, UserCommand, run_user, run_user_asking};
+pub use user::{PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};

@@ -1,7 +1,9 @@
 //! Where a new password comes from.
 
 use crate::AdminError;
-use std::io::{BufRead, IsTerminal, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::Path;
 
 /// The longest password that a login takes, in octets.
 const LONGEST: usize = 1024;
@@ -28,7 +30,8 @@ pub struct Terminal;
 impl AskPassword for Terminal {
     fn on_terminal(&mut self, user: &str) -> Result<String, AdminError> {
         if !std::io::stdin().is_terminal() {
-            let text = "There is no terminal to ask for the password: give it on standard input with --stdin";
+            let text =
+                "There is no terminal to ask for the password: give it with --stdin or --password-file";
             return Err(AdminError::Password(text.to_owned()));
         }
         let ask = |prompt: String| {
@@ -45,12 +48,23 @@ impl AskPassword for Terminal {
     }
 
     fn on_stdin(&mut self) -> Result<String, AdminError> {
-        let mut line = String::new();
-        // A little more than what is taken, so that a longer one is seen to be too long.
-        let read = std::io::stdin().lock().take(LONGEST as u64 + 3).read_line(&mut line);
-        read.map_err(|e| AdminError::Password(format!("Standard input could not be read: {e}")))?;
-        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+        let failed = |e| AdminError::Password(format!("Standard input could not be read: {e}"));
+        first_line(std::io::stdin().lock()).map_err(failed)
     }
+}
+
+/// The first line of a file.
+#[allow(clippy::disallowed_methods, reason = "the administrator's file, not a user's")]
+pub fn in_file(path: &Path) -> Result<String, AdminError> {
+    let line = File::open(path).and_then(|file| first_line(BufReader::new(file)));
+    line.map_err(|e| AdminError::Password(format!("{}: {e}: name a file that you may read", path.display())))
+}
+
+fn first_line(from: impl BufRead) -> std::io::Result<String> {
+    let mut line = String::new();
+    // A little more than what is taken, so that a longer one is seen to be too long.
+    from.take(LONGEST as u64 + 3).read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Can it be a password?

@@ -1,11 +1,13 @@
 //! `culver user`: accounts of the built-in directory.
 
 use crate::AdminError;
-use crate::password::{AskPassword, Terminal, check};
+use crate::password::{AskPassword, Terminal, check, in_file};
 use culver_auth::scheme::{Make, Stored, make};
-use culver_directory::builtin::{Builtin, NewUser, User};
-use culver_directory::{Login, MailLocation, Names};
+use culver_directory::builtin::{Builtin, NewUser, User, What};
+use culver_directory::{Login, MailLocation, Names, QuotaLimits, Switch};
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Accounts of the built-in directory.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -29,6 +31,9 @@ pub enum UserCommand {
         /// The group of its files, when not the default.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         gid: Option<u32>,
+        /// How many octets it may keep: 500M, 2G.
+        #[arg(long, value_parser = octets)]
+        quota: Option<u64>,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -61,6 +66,31 @@ pub enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Takes something away from an account: by default, logging in.
+    Disable {
+        /// Any of its addresses.
+        name: String,
+        /// What it may not do any more.
+        #[arg(long, value_enum, default_value_t)]
+        what: Right,
+        /// Why, as the user will read it.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gives back what was taken away with disable.
+    Enable {
+        /// Any of its addresses.
+        name: String,
+        /// What it may do again.
+        #[arg(long, value_enum, default_value_t)]
+        what: Right,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Removes an account. Its mail stays where it is.
     Remove {
         /// Any of its addresses.
@@ -75,8 +105,11 @@ pub enum UserCommand {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PasswordArgs {
     /// Reads the password from the first line of standard input.
-    #[arg(long, conflicts_with_all = ["hash", "no_password"])]
+    #[arg(long, conflicts_with_all = ["hash", "no_password", "password_file"])]
     pub stdin: bool,
+    /// Reads the password from the first line of this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hash", "no_password"])]
+    pub password_file: Option<PathBuf>,
     /// Takes a password that is hashed already: {SCHEME}data, any scheme of Dovecot.
     #[arg(long, conflicts_with = "no_password")]
     pub hash: Option<String>,
@@ -94,8 +127,44 @@ pub enum Scheme {
     /// Serves PLAIN and SCRAM: clients need not send the password.
     #[default]
     ScramSha256,
-    /// Hardest to guess for a thief; serves PLAIN only.
+    /// Hardest to guess for a thief; serves PLAIN only, and while one account has it, no account is offered SCRAM.
     Argon2id,
+    /// Read by many other programs; serves PLAIN only, like argon2id.
+    Sha512Crypt,
+    /// bcrypt, at most 72 octets; serves PLAIN only, like argon2id.
+    BlfCrypt,
+    /// Not hashed at all: who reads the file knows the password.
+    Plain,
+}
+
+/// What an account can do.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
+pub enum Right {
+    /// Logging in.
+    #[default]
+    Login,
+    /// Having mail delivered.
+    Receive,
+    /// Submitting mail.
+    Send,
+}
+
+impl Right {
+    fn what(self) -> What {
+        match self {
+            Self::Login => What::Login,
+            Self::Receive => What::Receive,
+            Self::Send => What::Send,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Login => "log in",
+            Self::Receive => "receive mail",
+            Self::Send => "send mail",
+        }
+    }
 }
 
 /// Does it; asks for passwords on the terminal or standard input. Gives what to print.
@@ -119,13 +188,16 @@ pub fn run_user_asking(
         if *as_json { json!({ "user": name }).to_string() } else { text }
     };
     match command {
-        UserCommand::Add { name, password, home, mail, uid, gid, json } => {
+        UserCommand::Add { name, password, home, mail, uid, gid, quota, json } => {
             let (home, mail, uid, gid) = (home.clone(), mail.clone(), *uid, *gid);
             // What is wrong is said before the password is asked for.
             vacant(builtin, name)?;
             places(name, home.as_deref(), mail.as_deref())?;
             let password = stored(password, name, ask)?;
-            let name = builtin.add_user(name, &NewUser { password, home, mail, uid, gid })?;
+            let name = {
+                let quota = QuotaLimits { storage: *quota, messages: None };
+                builtin.add_user(name, &NewUser { password, home, mail, uid, gid, quota })?
+            };
             Ok(told(json, &name, format!("Added {name}")))
         }
         UserCommand::List { domain, json } => {
@@ -143,11 +215,7 @@ pub fn run_user_asking(
             let mut table = table(["User", "Password", "Login"]);
             for user in users {
                 let scheme = scheme(&user);
-                table.add_row([
-                    user.name,
-                    scheme,
-                    user.disabled.map_or("yes".to_owned(), |why| format!("no: {why}")),
-                ]);
+                table.add_row([user.name, scheme, yes_or_why(&user.login)]);
             }
             Ok(table.to_string())
         }
@@ -160,6 +228,16 @@ pub fn run_user_asking(
             let password = stored(password, &name, ask)?;
             builtin.set_password(&name, password.as_deref())?;
             Ok(told(json, &name, format!("Changed the password of {name}")))
+        }
+        UserCommand::Disable { name, what, reason, json } => {
+            let name = builtin.set_switch(name, what.what(), Some(reason.trim()))?;
+            let text =
+                format!("{name} may not {} from now on; sessions that are open stay open", what.words());
+            Ok(told(json, &name, text))
+        }
+        UserCommand::Enable { name, what, json } => {
+            let name = builtin.set_switch(name, what.what(), None)?;
+            Ok(told(json, &name, format!("{name} may {}", what.words())))
         }
         UserCommand::Remove { name, json } => {
             let name = builtin.remove_user(name)?.name;
@@ -208,12 +286,32 @@ fn stored(args: &PasswordArgs, name: &str, ask: &mut dyn AskPassword) -> Result<
         Stored::parse(hash)?;
         return Ok(Some(hash.clone()));
     }
-    let password = if args.stdin { ask.on_stdin()? } else { ask.on_terminal(name)? };
+    let password = match &args.password_file {
+        Some(file) => in_file(file)?,
+        None if args.stdin => ask.on_stdin()?,
+        None => ask.on_terminal(name)?,
+    };
+    let password = check(password)?;
     let how = match args.scheme {
         Scheme::ScramSha256 => Make::ScramSha256,
         Scheme::Argon2id => Make::Argon2id,
+        Scheme::Sha512Crypt => Make::Sha512Crypt,
+        Scheme::BlfCrypt if password.len() > 72 => {
+            let text = "blf-crypt takes at most 72 octets: choose a shorter password or another --scheme";
+            return Err(AdminError::Password(text.to_owned()));
+        }
+        Scheme::BlfCrypt => Make::BlfCrypt,
+        Scheme::Plain => Make::Plain,
     };
-    make(how, &check(password)?).map(Some).ok_or(AdminError::Internal("making random numbers"))
+    make(how, &password).map(Some).ok_or(AdminError::Internal("making random numbers"))
+}
+
+fn octets(text: &str) -> Result<u64, String> {
+    let mut limits = QuotaLimits::default();
+    // A colon would begin another limit.
+    let rule = Some(text).filter(|text| !text.contains(':')).map(|text| format!("*:bytes={text}"));
+    let limit = rule.and_then(|rule| limits.add_rule(&rule)).and(limits.storage);
+    limit.ok_or_else(|| "write a size above 0, such as 500M or 2G".to_owned())
 }
 
 /// The name of the scheme; never the hash itself.
@@ -228,6 +326,10 @@ fn scheme(user: &User) -> String {
 }
 
 fn as_json(user: &User) -> Value {
+    let switch = |switch: &Switch| match switch {
+        Switch::On => json!({ "enabled": true }),
+        Switch::Off { reason, since } => json!({ "enabled": false, "reason": reason, "since": since }),
+    };
     json!({
         "user": user.name,
         "scheme": user.password.as_ref().map(|_| scheme(user)),
@@ -235,22 +337,45 @@ fn as_json(user: &User) -> Value {
         "mail": user.mail,
         "uid": user.uid,
         "gid": user.gid,
-        "disabled": user.disabled,
+        "login": switch(&user.login),
+        "receive": switch(&user.receive),
+        "send": switch(&user.send),
+        "quota": { "storage": user.quota.storage, "messages": user.quota.messages },
     })
+}
+
+/// `yes`, or `no` with the reason and the day.
+fn yes_or_why(switch: &Switch) -> String {
+    let Switch::Off { reason, since } = switch else { return "yes".to_owned() };
+    let mut text = "no".to_owned();
+    if let Some(seconds) = since.and_then(|since| u64::try_from(since).ok()) {
+        let at = culver_events::clock::rfc3339(Duration::from_secs(seconds));
+        text.push_str(&format!(" since {}", at.split('T').next().unwrap_or(&at)));
+    }
+    if !reason.is_empty() {
+        text.push_str(&format!(": {reason}"));
+    }
+    text
 }
 
 fn shown(user: &User) -> String {
     let or_default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
+    let limit =
+        |value: Option<u64>, unit: &str| value.map_or("no limit".to_owned(), |n| format!("{n} {unit}"));
     let mut table = table(["Account", &user.name]);
-    table.add_row(["Password".to_owned(), scheme(user)]);
-    table.add_row([
-        "Login".to_owned(),
-        user.disabled.clone().map_or("yes".to_owned(), |why| format!("no: {why}")),
-    ]);
-    table.add_row(["Home".to_owned(), or_default(user.home.clone())]);
-    table.add_row(["Mail".to_owned(), or_default(user.mail.clone())]);
-    table.add_row(["Owner".to_owned(), or_default(user.uid.map(|id| id.to_string()))]);
-    table.add_row(["Group".to_owned(), or_default(user.gid.map(|id| id.to_string()))]);
+    for (name, value) in [
+        ("Password", scheme(user)),
+        ("Login", yes_or_why(&user.login)),
+        ("Receive", yes_or_why(&user.receive)),
+        ("Send", yes_or_why(&user.send)),
+        ("Home", or_default(user.home.clone())),
+        ("Mail", or_default(user.mail.clone())),
+        ("Owner", or_default(user.uid.map(|id| id.to_string()))),
+        ("Group", or_default(user.gid.map(|id| id.to_string()))),
+        ("Quota", limit(user.quota.storage, "octets")),
+    ] {
+        table.add_row([name.to_owned(), value]);
+    }
     table.to_string()
 }
 

@@ -27,7 +27,7 @@ impl AskPassword for Says {
     }
 }
 
-fn run(builtin: &Builtin, line: &str) -> Result<String, String> {
+fn run_with(builtin: &Builtin, line: &str) -> Result<String, String> {
     let words = std::iter::once("culver").chain(line.split(' '));
     match Typed::try_parse_from(words).map_err(|e| e.to_string())? {
         Typed::User(command) => {
@@ -41,7 +41,7 @@ fn run(builtin: &Builtin, line: &str) -> Result<String, String> {
 fn from_nothing_to_an_account_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let builtin = Builtin::open(&folder.path().join("directory.sqlite"), Defaults::default()).unwrap();
-    let run = |line| run(&builtin, line);
+    let run = |line: &str| run_with(&builtin, line);
     assert!(run("user list").unwrap().contains("culver user add"));
     assert!(run("user add anna@example.com").unwrap_err().contains("culver domain add example.com"));
     assert!(run("user add anna").unwrap_err().contains("domain is missing"));
@@ -56,7 +56,7 @@ fn from_nothing_to_an_account_and_back() {
             .verify(password.as_bytes(), "anna@example.com")
             .unwrap()
     };
-    assert!(stored.starts_with("{SCRAM-SHA-256}4096,") && verify(&stored, "secret"));
+    assert!(stored.starts_with("{SCRAM-SHA-256}100000,") && verify(&stored, "secret"));
     run("user passwd anna@example.com --stdin --scheme argon2id").unwrap();
     let stored = builtin.user("anna@example.com").unwrap().password.unwrap();
     assert!(stored.starts_with("{ARGON2ID}$argon2id$") && verify(&stored, "secret of stdin"));
@@ -74,9 +74,52 @@ fn from_nothing_to_an_account_and_back() {
     assert!(run("user list --domain example.com").unwrap().contains("none"));
     assert!(run("user add bob@example.com --mail mbox:x").unwrap_err().contains("Maildir"));
     assert!(run("user add bob@example.com --uid 0").is_err());
+    assert!(run("user disable anna@example.com --reason unpaid").unwrap().contains("may not log in"));
+    assert!(run("user disable anna@example.net --what send").unwrap().contains("may not send mail"));
+    assert!(run("user list").unwrap().contains("unpaid"));
+    let shown: serde_json::Value =
+        serde_json::from_str(&run("user show anna@example.com --json").unwrap()).unwrap();
+    assert_eq!((&shown["login"]["reason"], &shown["login"]["enabled"]), (&"unpaid".into(), &false.into()));
+    assert_eq!((&shown["send"]["enabled"], &shown["receive"]["enabled"]), (&false.into(), &true.into()));
+    assert_eq!(run("user enable anna@example.com").unwrap(), "anna@example.com may log in");
+    assert!(!run("user list").unwrap().contains("unpaid"));
+    assert!(run("user disable bob@example.com").unwrap_err().contains("culver user list"));
+    assert!(run("domain remove example.com").unwrap_err().contains("culver user list --domain example.com"));
+
+    let file = folder.path().join("password");
+    std::fs::write(&file, "from the file\nnot this\n").unwrap();
+    for (scheme, start) in [
+        ("sha512-crypt", "{SHA512-CRYPT}$6$"),
+        ("blf-crypt", "{BLF-CRYPT}$2y$"),
+        ("plain", "{PLAIN}from the file"),
+    ] {
+        run_with(
+            &builtin,
+            &format!("user passwd anna@example.com --scheme {scheme} --password-file {}", file.display()),
+        )
+        .unwrap();
+        let stored = builtin.user("anna@example.com").unwrap().password.unwrap();
+        assert!(stored.starts_with(start) && verify(&stored, "from the file"), "{stored}");
+    }
+    assert!(
+        run("user passwd anna@example.com --password-file /no/such/file").unwrap_err().contains("may read")
+    );
+    assert!(run("user passwd anna@example.com --password-file /x --stdin").is_err());
+    assert!(run("user add carl@example.com --no-password --quota 2G").is_ok());
+    assert_eq!(builtin.user("carl@example.com").unwrap().quota.storage, Some(2 << 30));
+    for bad in ["0", "x", "-1", "1X", "1:messages=1"] {
+        assert!(
+            run_with(&builtin, &format!("user add dora@example.com --no-password --quota={bad}")).is_err(),
+            "{bad}"
+        );
+    }
+    run("user remove carl@example.com").unwrap();
     run("user remove anna@example.com").unwrap();
     assert!(run("user remove anna@example.com").unwrap_err().contains("culver user list"));
     assert!(run("user show bob@example.com").is_err());
+    run("domain remove example.net").unwrap();
+    assert_eq!(run("domain remove Example.com").unwrap(), "Removed the domain example.com");
+    assert!(run("domain list").unwrap().contains("culver domain add"));
 }
 
 #[test]

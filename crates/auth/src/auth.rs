@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// What hides the bytes of a connection from others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,11 +72,23 @@ pub struct ChannelBinding {
 pub struct AuthSettings {
     /// How long the first failures of a network wait; it grows from the fourth on, up to 15 seconds. Zero for never.
     pub failure_delay: Duration,
-    /// What is offered, in this order. Accounts whose passwords are not stored as SCRAM-SHA-256 or PLAIN cannot use
-    /// SCRAM; where those are many, leave it out, since clients prefer it.
+    /// What may be offered, in this order.
     pub mechanisms: Vec<Mechanism>,
+    /// When SCRAM is offered.
+    pub scram: ScramOffer,
     /// Is nothing taken without TLS, except on loopback?
     pub tls_required: bool,
+}
+
+/// When SCRAM is among the mechanisms that are offered.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ScramOffer {
+    /// When the passwords of all accounts are stored as SCRAM-SHA-256 or PLAIN. Clients take the strongest mechanism
+    /// before anybody knows who they are; an account with a crypt hash could then not log in.
+    #[default]
+    WhenItServesAll,
+    /// In any case; accounts with other schemes cannot use it.
+    Always,
 }
 
 impl Default for AuthSettings {
@@ -83,6 +96,7 @@ impl Default for AuthSettings {
         Self {
             failure_delay: Duration::from_secs(2),
             mechanisms: Mechanism::ALL.to_vec(),
+            scram: ScramOffer::default(),
             tls_required: true,
         }
     }
@@ -134,8 +148,11 @@ impl Auth {
         if self.settings.tls_required && secured == Secured::No {
             return Vec::new();
         }
+        let scram = self.settings.scram == ScramOffer::Always || self.directory.serves_scram();
+        let is_scram = |m: Mechanism| matches!(m, Mechanism::ScramSha256 | Mechanism::ScramSha256Plus);
         let offered = self.settings.mechanisms.iter().copied();
-        offered.filter(|m| secured == Secured::Tls || !m.binds_channel()).collect()
+        let offered = offered.filter(|m| secured == Secured::Tls || !m.binds_channel());
+        offered.filter(|m| scram || !is_scram(*m)).collect()
     }
 
     /// Begins an exchange. A mechanism that is not offered ends at its first step.
@@ -164,13 +181,14 @@ impl Auth {
         authorize: &[u8],
         peer: &Peer,
     ) -> Result<Arc<Account>, Denied> {
+        let begun = Instant::now();
         let verdict = self.check(user, password, authorize, peer).await;
         match verdict {
             Ok(account) => {
                 self.succeeded(peer);
                 Ok(account)
             }
-            Err(no) => Err(self.fail(method, user, no, peer).await),
+            Err(no) => Err(self.fail(method, user, no, begun, peer).await),
         }
     }
 
@@ -210,9 +228,9 @@ impl Auth {
                 reason: "cleartext authentication disallowed".to_owned(),
             });
         }
-        if self.penalties.crowded(peer.remote.ip()) {
+        if let Some(wait) = self.penalties.crowded(peer.remote.ip(), Instant::now().into_std()) {
             return Err(No {
-                denied: Denied::TooManyFailures,
+                denied: Denied::TooManyFailures { wait },
                 reason: "too many failures of this network".to_owned(),
             });
         }
@@ -238,8 +256,8 @@ impl Auth {
         if !networks.is_empty() && !networks.iter().any(|n| n.contains(peer.remote.ip())) {
             return denied(Denied::NotAllowedHere, "allow_nets does not have this address");
         }
-        if let Some(reason) = account.disabled.clone() {
-            return denied(Denied::Disabled { reason }, "account disabled");
+        if let Some(reason) = account.login.off() {
+            return denied(Denied::Disabled { reason: reason.to_owned() }, "account disabled");
         }
         Ok(account)
     }
@@ -253,7 +271,7 @@ impl Auth {
         let unusable = |why: &str| self.fault(&account.name, why, peer);
         let stored = Stored::parse(text).map_err(|why| unusable(&why.to_string()))?;
         let token = self.cache.token(&account.name, text, password);
-        if self.cache.knows(&token, Instant::now()) {
+        if self.cache.knows(&token, Instant::now().into_std()) {
             return Ok(true);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
@@ -263,7 +281,7 @@ impl Auth {
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
-            self.cache.remember(token, Instant::now());
+            self.cache.remember(token, Instant::now().into_std());
             if weak {
                 self.tell_weak(&account.name, scheme);
             }
@@ -322,14 +340,21 @@ impl Auth {
         self.attempts.lock().remove(&peer.session);
     }
 
-    /// Tells of a failure, and waits.
-    pub(crate) async fn fail(&self, method: &'static str, user: &[u8], no: No, peer: &Peer) -> Denied {
-        let started = Instant::now();
+    /// Tells of a failure, and waits. The wait counts from when the password came (`begun`), so that the answer does not
+    /// tell how long it was looked at.
+    pub(crate) async fn fail(
+        &self,
+        method: &'static str,
+        user: &[u8],
+        no: No,
+        begun: Instant,
+        peer: &Peer,
+    ) -> Denied {
         let attempts = self.count(&peer.session);
         // Guesses wait, our own faults and settings do not.
         let guess = matches!(no.denied, Denied::Credentials | Denied::Syntax(_));
-        let wait = guess.then(|| self.penalties.failed(peer.remote.ip(), started));
-        let delay = wait.as_ref().map_or(Duration::ZERO, |w| w.delay);
+        let ip = peer.remote.ip();
+        let delay = if guess { self.penalties.failed(ip, begun.into_std()) } else { Duration::ZERO };
         let mut user = String::from_utf8_lossy(user).into_owned();
         if let Some((end, _)) = user.char_indices().nth(Login::MAX) {
             user.truncate(end);
@@ -340,7 +365,7 @@ impl Auth {
             from: peer.origin(),
         });
         if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep_until(begun + delay).await;
         }
         no.denied
     }

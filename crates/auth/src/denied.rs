@@ -1,5 +1,7 @@
 //! Why somebody is not let in.
 
+use std::time::Duration;
+
 /// Why somebody is not let in, as far as the client may know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Denied {
@@ -19,7 +21,10 @@ pub enum Denied {
     /// Not without TLS.
     PrivacyRequired,
     /// There were so many failures from that network that this one was not even looked at.
-    TooManyFailures,
+    TooManyFailures {
+        /// After this long it makes sense to try again.
+        wait: Duration,
+    },
 }
 
 impl Denied {
@@ -35,7 +40,7 @@ impl Denied {
             Self::Temporary => "Logging in is not possible for the moment: try again in a few minutes",
             Self::NotAllowedHere => "This account may not log in from here or in that name",
             Self::PrivacyRequired => "Logging in needs TLS here: use STARTTLS or a port with TLS",
-            Self::TooManyFailures => "Too many logins failed from your network: try again in a minute",
+            Self::TooManyFailures { .. } => "Too many logins failed from your network: try again in a minute",
         };
         one_line(text)
     }

@@ -8,6 +8,7 @@ use culver_sasl::plain::{LOGIN_PASSWORD, LOGIN_USER, Plain};
 use culver_sasl::scram::{self, Binding, ClientFirst, Hash, Refused, Server};
 use culver_sasl::{Malformed, Mechanism};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An exchange in progress.
 pub struct Exchange {
@@ -15,6 +16,8 @@ pub struct Exchange {
     mechanism: Mechanism,
     peer: Peer,
     channel: ChannelBinding,
+    /// When the last message came.
+    begun: Instant,
     step: Step,
 }
 
@@ -53,12 +56,13 @@ pub enum Progress {
 
 impl Exchange {
     pub(crate) fn new(auth: Arc<Auth>, mechanism: Mechanism, peer: Peer, channel: ChannelBinding) -> Self {
-        Self { auth, mechanism, peer, channel, step: Step::Start }
+        Self { auth, mechanism, peer, channel, begun: Instant::now(), step: Step::Start }
     }
 
     /// Takes the client's next message. Where the server speaks first, the first message is empty; LOGIN also takes a
     /// user name there (RFC 4959).
     pub async fn step(&mut self, message: &[u8]) -> Progress {
+        self.begun = Instant::now();
         match std::mem::replace(&mut self.step, Step::Over) {
             Step::Start => self.start(message).await,
             Step::LoginUser => self.ask_password(message),
@@ -194,6 +198,6 @@ impl Exchange {
     }
 
     async fn deny(&self, user: &[u8], no: No) -> Progress {
-        Progress::Denied(self.auth.fail(self.mechanism.name(), user, no, &self.peer).await)
+        Progress::Denied(self.auth.fail(self.mechanism.name(), user, no, self.begun, &self.peer).await)
     }
 }

@@ -1,10 +1,12 @@
 //! How long a failed login waits. It grows with the failures of the client's network and shrinks with time.
 //!
-//! A network is a /32 of IPv4 or a /48 of IPv6. The table is bounded: when it is full, networks that have not failed for
-//! long are forgotten first.
+//! A network is a /32 of IPv4 or a /48 of IPv6. Everything here is a function of what failed when: a failed login counts as
+//! waiting until its delay is over even if the client has gone by then, so hanging up early lets nobody guess faster.
+//! Logins that succeed never wait. The table is bounded: when it is full, networks that have not failed for long are
+//! forgotten first.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -13,28 +15,21 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// One failure is forgotten after this long.
 const FORGIVEN: Duration = Duration::from_secs(60);
 /// Waiting logins of one network; more are refused at once.
-const WAITING: u32 = 50;
+const WAITING: usize = 50;
 /// Networks in the table.
 const NETWORKS: usize = 100_000;
 
 struct Record {
     failures: u32,
     last: Instant,
-    waiting: u32,
+    /// When each of the waiting ones may go; the latest last.
+    waiting: VecDeque<Instant>,
 }
 
 /// The failures of all networks.
 pub struct Penalties {
     first: Duration,
     networks: Mutex<HashMap<IpAddr, Record>>,
-}
-
-/// A failed login that waits; ends with its value.
-pub struct Wait<'a> {
-    penalties: &'a Penalties,
-    network: IpAddr,
-    /// How long.
-    pub delay: Duration,
 }
 
 /// The network of an address, as its first address.
@@ -51,39 +46,47 @@ impl Penalties {
         Self { first, networks: Mutex::default() }
     }
 
-    /// Are so many failed logins of this network waiting that no more should be looked at?
-    pub fn crowded(&self, address: IpAddr) -> bool {
-        self.networks.lock().get(&network(address)).is_some_and(|r| r.waiting >= WAITING)
+    /// Are so many failed logins of this network waiting that no more should be looked at? Then gives how long it takes
+    /// until one of them may go.
+    pub fn crowded(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let mut networks = self.networks.lock();
+        let waiting = &mut networks.get_mut(&network(address))?.waiting;
+        while waiting.front().is_some_and(|until| *until <= now) {
+            waiting.pop_front();
+        }
+        let first = waiting.front()?;
+        (waiting.len() >= WAITING).then(|| first.saturating_duration_since(now))
     }
 
-    /// A login failed.
-    pub fn failed(&self, address: IpAddr, now: Instant) -> Wait<'_> {
-        let network = network(address);
+    /// A login failed: how long its answer waits.
+    pub fn failed(&self, address: IpAddr, now: Instant) -> Duration {
+        if self.first.is_zero() {
+            return Duration::ZERO;
+        }
         let mut networks = self.networks.lock();
         if networks.len() >= NETWORKS {
-            networks.retain(|_, r| r.waiting > 0 || now.duration_since(r.last) < LONGEST);
+            networks.retain(|_, r| now.saturating_duration_since(r.last) < LONGEST);
             if networks.len() >= NETWORKS {
                 networks.clear();
             }
         }
-        let record = networks.entry(network).or_insert(Record { failures: 0, last: now, waiting: 0 });
+        let empty = Record { failures: 0, last: now, waiting: VecDeque::new() };
+        let record = networks.entry(network(address)).or_insert(empty);
         let forgiven = now.saturating_duration_since(record.last).as_secs() / FORGIVEN.as_secs();
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
         record.failures = record.failures.saturating_sub(forgiven).saturating_add(1);
         record.last = now;
-        record.waiting += 1;
         // The first three cost the same: people mistype.
         let doublings = record.failures.saturating_sub(3).min(8);
-        let delay = self.first.saturating_mul(1 << doublings).min(LONGEST);
-        Wait { penalties: self, network, delay }
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        if let Some(record) = self.penalties.networks.lock().get_mut(&self.network) {
-            record.waiting = record.waiting.saturating_sub(1);
+        let delay = self.first.saturating_mul(1 << doublings).min(LONGEST.max(self.first));
+        // Delays may shrink again; whoever came later is then counted a little longer than it waits.
+        let until = (now + delay).max(record.waiting.back().copied().unwrap_or(now));
+        record.waiting.push_back(until);
+        // Exchanges that began before the crowd was one still end here.
+        if record.waiting.len() > 2 * WAITING {
+            record.waiting.pop_front();
         }
+        delay
     }
 }
 
@@ -95,7 +98,7 @@ mod tests {
     fn delays_grow_per_network_and_are_forgiven() {
         let penalties = Penalties::new(Duration::from_secs(2));
         let now = Instant::now();
-        let fail = |ip: &str, at| penalties.failed(ip.parse().unwrap(), at).delay.as_secs();
+        let fail = |ip: &str, at| penalties.failed(ip.parse().unwrap(), at).as_secs();
         let delays: Vec<u64> = (0..8).map(|_| fail("192.0.2.1", now)).collect();
         assert_eq!(delays, [2, 2, 2, 4, 8, 15, 15, 15]);
         assert_eq!(fail("192.0.2.2", now), 2);
@@ -110,11 +113,28 @@ mod tests {
 
     #[test]
     fn many_that_wait_are_a_crowd() {
-        let penalties = Penalties::new(Duration::from_secs(2));
+        let penalties = Penalties::new(Duration::from_secs(20));
+        let (ip, now) = ("192.0.2.1".parse().unwrap(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for _ in 0..WAITING {
+            assert_eq!(penalties.crowded(ip, at(5)), None);
+            assert_eq!(penalties.failed(ip, now).as_secs(), 20);
+        }
+        assert_eq!(penalties.crowded(ip, at(5)), Some(Duration::from_secs(15)));
+        assert_eq!(penalties.crowded("192.0.2.2".parse().unwrap(), now), None);
+        assert_eq!(penalties.crowded(ip, at(20)), None);
+        // Whatever comes, the list stays short.
+        for n in 0..1000 {
+            penalties.failed(ip, at(n / 100));
+        }
+        assert!(penalties.networks.lock()[&network(ip)].waiting.len() <= 2 * WAITING);
+    }
+
+    #[test]
+    fn without_a_delay_nothing_is_counted() {
+        let penalties = Penalties::new(Duration::ZERO);
         let ip = "192.0.2.1".parse().unwrap();
-        let waiting: Vec<_> = (0..WAITING).map(|_| penalties.failed(ip, Instant::now())).collect();
-        assert!(penalties.crowded(ip));
-        drop(waiting);
-        assert!(!penalties.crowded(ip));
+        assert!((0..1000).all(|_| penalties.failed(ip, Instant::now()).is_zero()));
+        assert_eq!(penalties.crowded(ip, Instant::now()), None);
     }
 }

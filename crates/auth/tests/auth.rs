@@ -5,13 +5,19 @@
 use async_trait::async_trait;
 use culver_auth::scheme::{Make, make};
 use culver_auth::{
-    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, Secured, sasl::Mechanism,
+    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, ScramOffer, Secured,
+    sasl::Mechanism,
 };
-use culver_directory::{Account, Directory, Layout, Login, MailLocation, Network, Outage, Secret, Source};
+use culver_directory::builtin::{Builtin, NewUser};
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::{
+    Account, Defaults, Directory, Layout, Login, MailLocation, Network, Outage, Secret, Source, Switch,
+};
 use culver_events::{Event, Events, Recorded};
 use culver_sasl::scram::{Client, Hash};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 struct Table(Vec<Account>);
 
@@ -30,27 +36,20 @@ impl Source for Table {
 }
 
 fn account(name: &str, stored: &str) -> Account {
-    Account {
-        name: format!("{name}@example.com"),
-        secret: Secret::Stored(stored.to_owned()),
-        uid: None,
-        gid: None,
-        home: None,
-        mail: MailLocation { root: "/m".into(), control: None, layout: Layout::Fs },
-        disabled: None,
-        allowed_networks: Vec::new(),
-    }
+    let mail = MailLocation { root: "/m".into(), control: None, layout: Layout::Fs };
+    Account { secret: Secret::Stored(stored.to_owned()), ..Account::new(format!("{name}@example.com"), mail) }
 }
 
 fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
     let (events, recorded) = Events::recorder();
     let scram = make(Make::ScramSha256, "secret").unwrap();
+    let unpaid = Switch::Off { reason: "unpaid".to_owned(), since: None };
     let accounts = vec![
         account("anna", &scram),
         account("plain", "{PLAIN}secret"),
         account("weak", "{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69"),
         account("odd", "{NOSUCH}x"),
-        Account { disabled: Some("unpaid".to_owned()), ..account("gone", &scram) },
+        Account { login: unpaid, ..account("gone", &scram) },
         Account {
             allowed_networks: vec![Network::parse("192.0.2.0/24").unwrap()],
             ..account("near", &scram)
@@ -59,7 +58,8 @@ fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
         Account { secret: Secret::AnyPassword, ..account("any", "") },
     ];
     let directory = Arc::new(Directory::new(vec![Arc::new(Table(accounts))]));
-    let settings = AuthSettings { failure_delay: delay, ..AuthSettings::default() };
+    let settings =
+        AuthSettings { failure_delay: delay, scram: ScramOffer::Always, ..AuthSettings::default() };
     (Auth::new(directory, settings, events), recorded)
 }
 
@@ -130,11 +130,84 @@ async fn nothing_without_tls_but_on_loopback() {
 }
 
 #[tokio::test]
+async fn scram_is_offered_when_it_serves_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("directory.sqlite");
+    let builtin = Arc::new(Builtin::open(&path, Defaults::default()).unwrap());
+    let add = |name: &str, stored: &str| {
+        let new = NewUser { password: Some(stored.to_owned()), ..NewUser::default() };
+        builtin.add_user(name, &new).unwrap();
+    };
+    let names = |sources: Vec<Arc<dyn Source>>| {
+        let auth =
+            Auth::new(Arc::new(Directory::new(sources)), AuthSettings::default(), Events::recorder().0);
+        auth.mechanisms(Secured::Tls).iter().map(|m| m.name()).collect::<Vec<_>>()
+    };
+    builtin.add_domain("example.com").unwrap();
+    add("anna@example.com", &make(Make::ScramSha256, "secret").unwrap());
+    add("bob@example.com", "{PLAIN}secret");
+    let all = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"];
+    assert_eq!(names(vec![builtin.clone()]), all);
+    // A passwd-file cannot say so.
+    let file = Arc::new(PasswdFile::new("/nowhere", Defaults::default()));
+    assert_eq!(names(vec![builtin.clone(), file]), ["PLAIN", "LOGIN"]);
+    add("carl@example.com", "$1$MgB9ROpV$pn1N7aSyf3gYUDW4ohmsD0");
+    assert_eq!(names(vec![builtin.clone()]), ["PLAIN", "LOGIN"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_wait() {
-    let (auth, _recorded) = auth(Duration::from_millis(60));
-    let start = Instant::now();
-    assert!(auth.verify(b"anna@example.com", b"wrong", &peer(Secured::Tls)).await.is_err());
-    assert!(start.elapsed() >= Duration::from_millis(60));
+    let (auth, recorded) = auth(Duration::from_secs(2));
+    let peer = peer(Secured::Tls);
+    let time = async |user: &str, password: &str| {
+        let start = Instant::now();
+        let verdict = auth.verify(user.as_bytes(), password.as_bytes(), &peer).await;
+        (verdict.map(|a| a.name.clone()), start.elapsed().as_secs_f32().round())
+    };
+    // Whether it exists makes no difference, nor what its password is stored as.
+    for (user, seconds) in [
+        ("anna", 2.0),
+        ("nobody", 2.0),
+        ("plain", 2.0),
+        ("weak", 4.0),
+        ("none", 8.0),
+        ("gone", 15.0),
+        ("x", 15.0),
+    ] {
+        assert_eq!(time(&format!("{user}@example.com"), "wrong").await, (Err(Denied::Credentials), seconds));
+    }
+    // Who knows the password does not wait for others' failures, and neither do our own faults.
+    assert_eq!(time("anna@example.com", "secret").await, (Ok("anna@example.com".to_owned()), 0.0));
+    assert_eq!(time("broken@example.com", "secret").await, (Err(Denied::Temporary), 0.0));
+    let events = recorded.take();
+    assert!(
+        events
+            .iter()
+            .any(|e| matches!(e, Event::LoginFailed { attempt, .. } if attempt.elapsed.as_secs() == 15))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn hanging_up_does_not_make_guessing_faster() {
+    let (auth, _recorded) = auth(Duration::from_secs(2));
+    let peer = peer(Secured::Tls);
+    let mut looked_at = 0;
+    for n in 0..200 {
+        let password = format!("guess{n}");
+        let verify = auth.verify(b"plain@example.com", password.as_bytes(), &peer);
+        // The client waits for a moment and hangs up.
+        match tokio::time::timeout(Duration::from_millis(1), verify).await {
+            Err(_) => looked_at += 1,
+            Ok(verdict) => {
+                let Err(Denied::TooManyFailures { wait }) = verdict else { panic!() };
+                assert!(wait <= Duration::from_secs(15));
+            }
+        }
+    }
+    assert_eq!(looked_at, 50);
+    // Others are not concerned.
+    let other = Peer { remote: "198.51.100.8:4000".parse().unwrap(), ..peer };
+    assert!(auth.verify(b"plain@example.com", b"secret", &other).await.is_ok());
 }
 
 /// The rest of an exchange, given the answers.

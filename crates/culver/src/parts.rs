@@ -55,8 +55,11 @@ impl Parts {
             sources.push(match source.source {
                 Source::Builtin => Arc::new(builtin(settings, source)?),
                 Source::PasswdFile => {
-                    let path = source.path.to_string_lossy();
-                    Arc::new(Passwd::new(PasswdFile::new(path, defaults(settings, source)), source))
+                    let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
+                    if let [only] = &source.domain[..] {
+                        file = file.bare_names_in(&only.name);
+                    }
+                    Arc::new(Passwd::new(file, source))
                 }
             });
         }

@@ -1,5 +1,6 @@
 //! What an account is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,10 +20,111 @@ pub struct Account {
     pub home: Option<PathBuf>,
     /// Where its mail lies.
     pub mail: MailLocation,
-    /// Set when it may not log in: the reason, as the user may read it.
-    pub disabled: Option<String>,
+    /// May it log in?
+    pub login: Switch,
+    /// May mail be delivered to it?
+    pub receive: Switch,
+    /// May it submit mail?
+    pub send: Switch,
+    /// How much it may keep.
+    pub quota: QuotaLimits,
     /// Networks it may log in from; empty for all.
     pub allowed_networks: Vec<Network>,
+    /// What the source says beside this, by the source's words (`proxy_maybe`, `userdb_acl_groups`). Nothing here is
+    /// understood.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl Account {
+    /// An account of which nothing is known but its name and where its mail lies: nobody can log in to it.
+    pub fn new(name: impl Into<String>, mail: MailLocation) -> Self {
+        Self {
+            name: name.into(),
+            secret: Secret::None,
+            uid: None,
+            gid: None,
+            home: None,
+            mail,
+            login: Switch::On,
+            receive: Switch::On,
+            send: Switch::On,
+            quota: QuotaLimits::default(),
+            allowed_networks: Vec::new(),
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+/// May an account do something?
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Switch {
+    /// Yes.
+    #[default]
+    On,
+    /// No.
+    Off {
+        /// Why, as the user may read it; may be empty.
+        reason: String,
+        /// Since when, in seconds of Unix time, where the source knows.
+        since: Option<i64>,
+    },
+}
+
+impl Switch {
+    /// Why not; `None` when it may.
+    pub fn off(&self) -> Option<&str> {
+        match self {
+            Self::On => None,
+            Self::Off { reason, .. } => Some(reason),
+        }
+    }
+}
+
+/// How much an account may keep; `None` for no limit of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct QuotaLimits {
+    /// Octets.
+    pub storage: Option<u64>,
+    /// Messages.
+    pub messages: Option<u64>,
+}
+
+impl QuotaLimits {
+    /// Takes a quota rule of Dovecot 2.3 in, such as `*:storage=1G:messages=1000`; rules for single mailboxes are not
+    /// limits of the account. `None` when it is not such a rule.
+    pub fn add_rule(&mut self, rule: &str) -> Option<()> {
+        let mut changed = *self;
+        for limit in rule.strip_prefix("*:")?.split(':') {
+            let (key, value) = limit.split_once('=')?;
+            match key {
+                // Dovecot: storage counts kilobytes unless a unit says otherwise, bytes counts octets.
+                "storage" => changed.storage = Some(size(value, 1024)?),
+                "bytes" => changed.storage = Some(size(value, 1)?),
+                "messages" => changed.messages = Some(size(value, 1)?),
+                _ => return None,
+            }
+            // Dovecot: 0 is no limit.
+            changed.storage = changed.storage.filter(|limit| *limit > 0);
+            changed.messages = changed.messages.filter(|limit| *limit > 0);
+        }
+        *self = changed;
+        Some(())
+    }
+}
+
+/// A size such as `500`, `1G` or `1GB`, in octets; `unit` is what a bare number counts.
+pub(crate) fn size(text: &str, unit: u64) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor = match text[end..].trim_start().to_ascii_lowercase().as_str() {
+        "" => unit,
+        "b" => 1,
+        "k" | "kb" | "ki" => 1 << 10,
+        "m" | "mb" | "mi" => 1 << 20,
+        "g" | "gb" | "gi" => 1 << 30,
+        "t" | "tb" | "ti" => 1 << 40,
+        _ => return None,
+    };
+    text[..end].parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// What proves a login.
@@ -141,6 +243,28 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quota_rules() {
+        let limits = |storage, messages| Some(QuotaLimits { storage, messages });
+        let table = [
+            ("*:storage=1G", limits(Some(1 << 30), None)),
+            ("*:storage=100", limits(Some(102_400), None)),
+            ("*:bytes=100:messages=7", limits(Some(100), Some(7))),
+            ("*:storage=0", limits(None, None)),
+            ("*:storage=5MB", limits(Some(5 << 20), None)),
+            ("Trash:storage=1G", None),
+            ("*:storage=1X", None),
+            ("*:storage=99999999999999T", None),
+            ("*:storage", None),
+            ("*:ignore", None),
+            ("", None),
+        ];
+        for (rule, expected) in table {
+            let mut limits = QuotaLimits::default();
+            assert_eq!(limits.add_rule(rule).map(|()| limits), expected, "{rule}");
+        }
+    }
 
     #[test]
     fn networks() {

@@ -32,6 +32,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the source cannot be asked now.
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage>;
+
+    /// Is every password stored so that SCRAM can prove it, as far as is known? A server names its mechanisms before it
+    /// knows who comes, and clients take the strongest: one that is offered must work for all.
+    fn serves_scram(&self) -> bool {
+        false
+    }
 }
 
 /// All sources.
@@ -43,6 +49,11 @@ impl Directory {
     /// Sources in the order in which they are asked.
     pub fn new(sources: Vec<Arc<dyn Source>>) -> Self {
         Self { sources }
+    }
+
+    /// Can all accounts of all sources use SCRAM?
+    pub fn serves_scram(&self) -> bool {
+        self.sources.iter().all(|source| source.serves_scram())
     }
 
     /// The account of the first source that knows the login.

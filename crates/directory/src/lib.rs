@@ -16,7 +16,7 @@ mod location;
 mod login;
 pub mod passwd_file;
 
-pub use account::{Account, Defaults, Layout, MailLocation, Network, Secret};
+pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
 pub use directory::{Directory, Outage, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};

@@ -1,4 +1,4 @@
-//! Stored passwords: every scheme of Dovecot verifies, three are made.
+//! Stored passwords: every scheme of Dovecot verifies, five are made.
 //!
 //! A stored password is `{SCHEME}data` or one of the bare forms that [`Stored::parse`] lists. What cannot be read is an
 //! [`Unusable`], which is an administrator's fault and never "wrong password". Comparisons take the same time wherever

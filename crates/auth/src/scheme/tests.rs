@@ -130,7 +130,7 @@ fn weak_schemes_are_told() {
 
 #[test]
 fn what_is_made_verifies() {
-    for how in [Make::ScramSha256, Make::Argon2id, Make::Plain] {
+    for how in [Make::ScramSha256, Make::Argon2id, Make::Sha512Crypt, Make::BlfCrypt, Make::Plain] {
         for password in ["secret", "mit Umlaut ä", "a:b"] {
             let text = make(how, password).unwrap();
             let stored = Stored::parse(&text).unwrap();
@@ -139,6 +139,9 @@ fn what_is_made_verifies() {
             assert!(!stored.is_weak());
         }
     }
+    // bcrypt would take the first 72 octets for the whole.
+    assert_eq!(make(Make::BlfCrypt, &"x".repeat(73)), None);
+    assert_eq!(make(Make::BlfCrypt, "a\0b"), None);
 }
 
 proptest! {

@@ -1,15 +1,22 @@
 //! The built-in directory: one SQLite file that the server and the command line share.
 //!
-//! Each verb is one short transaction. The journal is a rollback journal and nothing is mapped into memory, so there
-//! is no `-shm` file: the command line may run as root while the server reads as its own user. Whoever finds the file
-//! busy waits up to five seconds, then gets [`Problem::Database`].
+//! Each verb is one short transaction, so that `culver user add` works while the server runs: whoever finds the file busy
+//! waits up to five seconds, then gets [`Problem::Database`]. The server sees a change with its next look-up, since SQLite
+//! compares the file's change counter before each transaction.
+//!
+//! Why a rollback journal: WAL shares its index between processes through a mapped `-shm` file, and a mapped file that
+//! shrinks or has no room kills the process that touches it. WAL without `-shm` exists, but only with
+//! `locking_mode=EXCLUSIVE`, where the file belongs to one process alone. A rollback journal maps nothing
+//! (`mmap_size=0`), still reads on a full disk, and costs a second fsync in writes that are rare here. Readers keep no
+//! lock between look-ups. The journal is deleted, not kept, so no file of root's stays behind which the server's user
+//! could not write; SQLite gives a journal made by root to the owner of the database.
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
 mod schema;
 mod verbs;
 
-pub use verbs::{Domain, NewUser, User};
+pub use verbs::{Domain, NewUser, User, What};
 
 use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Secret, Source};
 use async_trait::async_trait;
@@ -17,6 +24,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// Why a verb was not done. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +44,9 @@ pub enum Problem {
     /// It is a secondary domain.
     #[error("{0} is a secondary domain of {1}: use {1}")]
     IsAlias(String, String),
+    /// It still has accounts.
+    #[error("The domain {0} still has {1} accounts: remove them first")]
+    DomainInUse(String, u32),
     /// Not a domain.
     #[error("{0:?} is not a domain name: write it like example.com")]
     NotADomain(String),
@@ -61,6 +72,15 @@ struct Inner {
     path: PathBuf,
     defaults: Defaults,
     connection: Mutex<Connection>,
+    schemes: Schemes,
+}
+
+/// What is known of how passwords are stored.
+struct Schemes {
+    /// Can SCRAM prove them all?
+    scram: AtomicBool,
+    /// SQLite's `data_version` when it was found out; -1 for not at all.
+    seen: AtomicI64,
 }
 
 impl Builtin {
@@ -70,7 +90,9 @@ impl Builtin {
     /// When it cannot be opened, or was written by a later version.
     pub fn open(path: &Path, defaults: Defaults) -> Result<Self, Problem> {
         let connection = schema::open(path)?;
-        let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection) };
+        let schemes = Schemes { scram: AtomicBool::new(false), seen: AtomicI64::new(-1) };
+        let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection), schemes };
+        verbs::look_at_schemes(&inner).map_err(|e| inner.failed(e))?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -93,15 +115,22 @@ impl Inner {
         let text = home.as_deref().map(|h| h.to_string_lossy().into_owned());
         let names = Names { home: text.as_deref(), ..names };
         let location = user.mail.as_deref().unwrap_or(&self.defaults.mail);
+        let mail = MailLocation::parse(location, &names).map_err(bad)?;
+        let (uid, gid) = (user.uid.or(self.defaults.uid), user.gid.or(self.defaults.gid));
+        if uid.is_some() && gid.is_none() {
+            let why = "has a uid but no gid: set gid in the configuration, or add it again with --gid";
+            return Err(Outage::new("builtin", format!("account {} {why}", user.name)));
+        }
         Ok(Account {
-            mail: MailLocation::parse(location, &names).map_err(bad)?,
-            secret: user.password.clone().map_or(Secret::None, Secret::Stored),
-            uid: user.uid.or(self.defaults.uid),
-            gid: user.gid.or(self.defaults.gid),
-            disabled: user.disabled.clone(),
-            allowed_networks: Vec::new(),
+            secret: user.password.map_or(Secret::None, Secret::Stored),
+            uid,
+            gid,
             home,
-            name: user.name,
+            login: user.login,
+            receive: user.receive,
+            send: user.send,
+            quota: user.quota,
+            ..Account::new(user.name, mail)
         })
     }
 }
@@ -119,5 +148,14 @@ impl Source for Builtin {
             user.map(|user| inner.account(user).map(Arc::new)).transpose()
         });
         found.await.map_err(|why| Outage::new("builtin", why))?
+    }
+
+    fn serves_scram(&self) -> bool {
+        // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
+        let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;
+        if unknown && verbs::look_at_schemes(&self.inner).is_err() {
+            return false;
+        }
+        self.inner.schemes.scram.load(Ordering::Relaxed)
     }
 }

@@ -1,17 +1,15 @@
 //! The file's tables, and how it is opened.
 
 use super::Problem;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// `user_version` of the file.
-const VERSION: i64 = 1;
-
-const TABLES: &str = "
-    CREATE TABLE domain (
+/// What made each version of the file out of the one before; `user_version` counts how many were done.
+const STEPS: [&str; 2] = [
+    "CREATE TABLE domain (
         name TEXT PRIMARY KEY NOT NULL
     ) STRICT;
     CREATE TABLE domain_alias (
@@ -29,36 +27,68 @@ const TABLES: &str = "
         disabled TEXT,
         PRIMARY KEY (domain, local)
     ) STRICT;
-    PRAGMA user_version = 1;
-";
+    PRAGMA user_version = 1;",
+    // A switch that is on has no row; `disabled` of version 1 is read no more.
+    "CREATE TABLE switch (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        what TEXT NOT NULL CHECK (what IN ('login', 'receive', 'send')),
+        reason TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (domain, local, what),
+        FOREIGN KEY (domain, local) REFERENCES account(domain, local) ON DELETE CASCADE
+    ) STRICT;
+    INSERT INTO switch SELECT local, domain, 'login', disabled, unixepoch() FROM account WHERE disabled IS NOT NULL;
+    ALTER TABLE account ADD COLUMN quota_storage INTEGER;
+    ALTER TABLE account ADD COLUMN quota_messages INTEGER;
+    PRAGMA user_version = 2;",
+];
 
 pub fn open(path: &Path) -> Result<Connection, Problem> {
     let failed = |why: &dyn ToString| Problem::Database { path: path.to_owned(), why: why.to_string() };
     create(path).map_err(|e| failed(&e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|e| failed(&e))?;
-    let prepared = (|| {
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "mmap_size", 0)?;
-        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version == 0 {
-            transaction.execute_batch(TABLES)?;
-        }
-        transaction.commit()?;
-        Ok::<_, rusqlite::Error>(version)
-    })();
-    match prepared.map_err(|e| failed(&e))? {
-        0 | VERSION => Ok(connection),
-        later => Err(failed(&format!(
-            "version {later} is later than this program's {VERSION}; use the newer program"
-        ))),
+    let version = prepare(&mut connection).map_err(|e| failed(&e))?;
+    if version > STEPS.len() {
+        return Err(failed(&format!(
+            "version {version} is later than this program's {}; use the newer program",
+            STEPS.len()
+        )));
     }
+    Ok(connection)
+}
+
+/// Brings a file of any earlier version up to date; gives the version that it has then.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<usize> {
+    let version = |connection: &Connection| {
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        // A negative one is nobody's: too late a version for us.
+        Ok::<_, rusqlite::Error>(usize::try_from(found).unwrap_or(usize::MAX))
+    };
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Without a lock for writing when nothing is to be written.
+    let found = version(connection)?;
+    if found >= STEPS.len() {
+        return Ok(found);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Somebody else may have been faster.
+    let found = version(&transaction)?;
+    for step in STEPS.iter().skip(found) {
+        transaction.execute_batch(step)?;
+    }
+    let now = version(&transaction)?;
+    transaction.commit()?;
+    Ok(now)
 }
 
 /// Makes the file so that only its owner reads it. Made by root, it belongs to whom its directory belongs.
+#[allow(clippy::disallowed_methods, reason = "the directory's file is the server's own")]
 fn create(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {

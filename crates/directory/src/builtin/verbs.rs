@@ -1,9 +1,10 @@
 //! What can be done with the built-in directory. Names are in canonical form once they are in the file.
 
-use super::{Builtin, Inner, Problem};
-use crate::Login;
+use super::{Builtin, Inner, Problem, Schemes};
 use crate::login::domain_name;
+use crate::{Login, QuotaLimits, Switch};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use std::sync::atomic::Ordering;
 
 /// An account as the file has it.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,8 +21,35 @@ pub struct User {
     pub uid: Option<u32>,
     /// Their group when not the default.
     pub gid: Option<u32>,
-    /// Why it may not log in.
-    pub disabled: Option<String>,
+    /// May it log in?
+    pub login: Switch,
+    /// May mail be delivered to it?
+    pub receive: Switch,
+    /// May it submit mail?
+    pub send: Switch,
+    /// How much it may keep.
+    pub quota: QuotaLimits,
+}
+
+/// What a switch is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Logging in.
+    Login,
+    /// Having mail delivered.
+    Receive,
+    /// Submitting mail.
+    Send,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Receive => "receive",
+            Self::Send => "send",
+        }
+    }
 }
 
 /// What an account is made of.
@@ -37,6 +65,8 @@ pub struct NewUser {
     pub uid: Option<u32>,
     /// Their group.
     pub gid: Option<u32>,
+    /// How much it may keep.
+    pub quota: QuotaLimits,
 }
 
 /// A domain.
@@ -50,9 +80,27 @@ pub struct Domain {
     pub users: u32,
 }
 
-const COLUMNS: &str = "local || '@' || domain, password, home, mail, uid, gid, disabled";
+/// An account, and its three switches in one column each: the time, a space, the reason.
+const SELECT: &str = "
+    SELECT local || '@' || domain, password, home, mail, uid, gid, quota_storage, quota_messages,
+        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'login'),
+        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'receive'),
+        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'send')
+    FROM account a";
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let switch = |column| -> rusqlite::Result<Switch> {
+        let text: Option<String> = row.get(column)?;
+        let parts = text.as_deref().map(|text| text.split_once(' ').unwrap_or((text, "")));
+        Ok(parts.map_or(Switch::On, |(since, reason)| Switch::Off {
+            reason: reason.to_owned(),
+            since: since.parse().ok(),
+        }))
+    };
+    // SQLite's numbers have a sign; a negative limit is none.
+    let limit = |column| -> rusqlite::Result<Option<u64>> {
+        Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+    };
     Ok(User {
         name: row.get(0)?,
         password: row.get(1)?,
@@ -60,18 +108,39 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         mail: row.get(3)?,
         uid: row.get(4)?,
         gid: row.get(5)?,
-        disabled: row.get(6)?,
+        quota: QuotaLimits { storage: limit(6)?, messages: limit(7)? },
+        login: switch(8)?,
+        receive: switch(9)?,
+        send: switch(10)?,
     })
+}
+
+/// Finds out whether SCRAM can prove every password, if another process has changed the file since the last look.
+pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
+    look(&inner.connection.lock(), &inner.schemes)
+}
+
+fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
+    let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    if schemes.seen.load(Ordering::Relaxed) != version {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE '{SCRAM-SHA-256}%'
+            AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
+        let scram = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        schemes.scram.store(scram, Ordering::Relaxed);
+        schemes.seen.store(version, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem> {
     let connection = inner.connection.lock();
-    select(&connection, login).map_err(|e| inner.failed(e))
+    let found = look(&connection, &inner.schemes).and_then(|()| select(&connection, login));
+    found.map_err(|e| inner.failed(e))
 }
 
 fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM account WHERE local = ?1
+        "{SELECT} WHERE local = ?1
          AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
     );
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
@@ -95,6 +164,9 @@ impl Inner {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
+            // Our own changes do not count for `data_version`. Nobody looks before somebody asks: accounts are often
+            // added by the thousand.
+            self.schemes.seen.store(-1, Ordering::Relaxed);
             Ok(done)
         })();
         done.map_err(|failed| match failed {
@@ -135,10 +207,22 @@ impl Builtin {
             if select(t, &login)?.is_some() {
                 return Err(Problem::UserExists(name).into());
             }
+            let limit = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+            let (storage, messages) = (limit(new.quota.storage), limit(new.quota.messages));
             t.execute(
-                "INSERT INTO account (local, domain, password, home, mail, uid, gid)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![login.local(), domain, new.password, new.home, new.mail, new.uid, new.gid],
+                "INSERT INTO account (local, domain, password, home, mail, uid, gid, quota_storage, quota_messages)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    login.local(),
+                    domain,
+                    new.password,
+                    new.home,
+                    new.mail,
+                    new.uid,
+                    new.gid,
+                    storage,
+                    messages
+                ],
             )?;
             Ok(name)
         })
@@ -151,7 +235,7 @@ impl Builtin {
     pub fn users(&self) -> Result<Vec<User>, Problem> {
         let connection = self.inner.connection.lock();
         let read: rusqlite::Result<Vec<_>> = (|| {
-            let sql = format!("SELECT {COLUMNS} FROM account ORDER BY domain, local");
+            let sql = format!("{SELECT} ORDER BY domain, local");
             connection.prepare(&sql)?.query_map([], user)?.collect()
         })();
         read.map_err(|e| self.inner.failed(e))
@@ -179,6 +263,25 @@ impl Builtin {
                 params![password, user.name],
             )?;
             Ok(())
+        })
+    }
+
+    /// Turns a switch off, with a reason and from now on, or on again. Gives the account's canonical name.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn set_switch(&self, name: &str, what: What, off: Option<&str>) -> Result<String, Problem> {
+        let login = Login::parse(name.as_bytes())?;
+        self.inner.write(|t| {
+            let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
+            let domain = user.name.rsplit_once('@').map_or("", |(_, domain)| domain);
+            let key = params![login.local(), domain, what.name()];
+            t.execute("DELETE FROM switch WHERE local = ?1 AND domain = ?2 AND what = ?3", key)?;
+            if let Some(reason) = off {
+                let row = params![login.local(), domain, what.name(), reason];
+                t.execute("INSERT INTO switch VALUES (?1, ?2, ?3, ?4, unixepoch())", row)?;
+            }
+            Ok(user.name)
         })
     }
 
@@ -223,6 +326,28 @@ impl Builtin {
             vacant(t, &alias)?;
             t.execute("INSERT INTO domain_alias (name, domain) VALUES (?1, ?2)", [&alias, &of])?;
             Ok(())
+        })
+    }
+
+    /// Removes a secondary domain, or a primary one with its secondary ones. Gives its canonical name.
+    ///
+    /// # Errors
+    /// When there is none, or accounts are left in it.
+    pub fn remove_domain(&self, name: &str) -> Result<String, Problem> {
+        let name = domain(name)?;
+        self.inner.write(|t| {
+            if t.execute("DELETE FROM domain_alias WHERE name = ?1", [&name])? > 0 {
+                return Ok(name);
+            }
+            let users =
+                t.query_row("SELECT count(*) FROM account WHERE domain = ?1", [&name], |row| row.get(0))?;
+            if users > 0 {
+                return Err(Problem::DomainInUse(name, users).into());
+            }
+            match t.execute("DELETE FROM domain WHERE name = ?1", [&name])? {
+                0 => Err(Problem::NoDomain(name).into()),
+                _ => Ok(name),
+            }
         })
     }
 

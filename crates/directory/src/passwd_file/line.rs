@@ -1,7 +1,10 @@
 //! A line of a passwd-file: `user:password:uid:gid:gecos:home:shell:extra fields`.
 
 use super::ids;
-use crate::{Account, Defaults, Layout, MailLocation, Names, Network, NotALocation, Secret};
+use crate::account::size;
+use crate::{
+    Account, Defaults, Layout, MailLocation, Names, Network, NotALocation, QuotaLimits, Secret, Switch,
+};
 
 /// A line, its fields not yet looked into.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +27,9 @@ pub enum Unusable {
     /// A uid or gid.
     #[error("{0:?} is neither a number above 0 nor a name of this system: write the number")]
     Id(String),
+    /// A uid without gid: nobody knows as whom to write.
+    #[error("there is a uid but no gid: write both")]
+    NoGroup,
     /// An address in `allow_nets`.
     #[error("{0:?} in allow_nets is not a network")]
     Network(String),
@@ -64,20 +70,34 @@ impl Line {
         let names = Names { home: text.as_deref(), ..names };
         let uid = self.user_side("uid").or(filled(&self.uid));
         let gid = self.user_side("gid").or(filled(&self.gid));
+        let uid = uid.map(|t| id(t, ids::user)).transpose()?.or(defaults.uid);
+        let gid = gid.map(|t| id(t, ids::group)).transpose()?.or(defaults.gid);
+        if uid.is_some() && gid.is_none() {
+            return Err(Unusable::NoGroup);
+        }
         let allowed = self.password_side("allow_nets").unwrap_or_default();
         let allowed = allowed.split(',').map(str::trim).filter(|net| !net.is_empty());
         Ok(Account {
             name: name.to_owned(),
             secret: self.secret(),
-            uid: uid.map(|t| id(t, ids::user)).transpose()?.or(defaults.uid),
-            gid: gid.map(|t| id(t, ids::group)).transpose()?.or(defaults.gid),
+            uid,
+            gid,
             mail: self.mail(&names, defaults)?,
-            disabled: self.disabled(),
+            login: self.login(),
+            receive: Switch::On,
+            send: Switch::On,
+            quota: self.quota(),
             allowed_networks: allowed
                 .map(|net| Network::parse(net).ok_or_else(|| Unusable::Network(net.to_owned())))
                 .collect::<Result<_, _>>()?,
             home,
+            extra: self.extra.iter().filter(|(key, _)| !is_understood(key)).cloned().collect(),
         })
+    }
+
+    /// The canonical name that the line gives in place of the one that was typed (`user=`).
+    pub fn renamed(&self) -> Option<&str> {
+        self.password_side("user")
     }
 
     fn secret(&self) -> Secret {
@@ -89,10 +109,28 @@ impl Line {
         }
     }
 
-    fn disabled(&self) -> Option<String> {
-        let nologin = self.password_side("nologin").is_some_and(is_yes);
+    fn login(&self) -> Switch {
+        if !self.password_side("nologin").is_some_and(is_yes) {
+            return Switch::On;
+        }
         // Words of a reason are joined by underscores: a value ends at a space.
-        nologin.then(|| self.password_side("reason").unwrap_or_default().replace('_', " "))
+        let reason = self.password_side("reason").unwrap_or_default().replace('_', " ");
+        Switch::Off { reason, since: None }
+    }
+
+    /// `quota_rule`, `quota_rule2`, ... of 2.3, or the two settings of 2.4. What cannot be read is no limit: mail that
+    /// is refused for a slip of the pen is worse.
+    fn quota(&self) -> QuotaLimits {
+        let mut quota = QuotaLimits::default();
+        for (key, value) in &self.extra {
+            if key.strip_prefix("userdb_").is_some_and(is_quota_rule) {
+                let _ = quota.add_rule(value);
+            }
+        }
+        let limit = |key| self.user_side(key).and_then(|text| size(text, 1)).filter(|n| *n > 0);
+        quota.storage = limit("quota_storage_size").or(quota.storage);
+        quota.messages = limit("quota_message_count").or(quota.messages);
+        quota
     }
 
     /// `mail` of 2.3, or `mail_driver`, `mail_path`, `mailbox_list_layout` and `mail_control_path` of 2.4.
@@ -124,6 +162,34 @@ impl Line {
 
     fn password_side(&self, key: &str) -> Option<&str> {
         self.extra.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+fn is_quota_rule(key: &str) -> bool {
+    key.strip_prefix("quota_rule").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Is the extra field one that becomes a part of the account?
+fn is_understood(key: &str) -> bool {
+    match key.strip_prefix("userdb_") {
+        Some(key) => {
+            is_quota_rule(key)
+                || matches!(
+                    key,
+                    "uid"
+                        | "gid"
+                        | "home"
+                        | "mail"
+                        | "mail_home"
+                        | "mail_path"
+                        | "mail_driver"
+                        | "mail_control_path"
+                        | "mailbox_list_layout"
+                        | "quota_storage_size"
+                        | "quota_message_count"
+                )
+        }
+        None => matches!(key, "user" | "password" | "nopassword" | "nologin" | "reason" | "allow_nets"),
     }
 }
 

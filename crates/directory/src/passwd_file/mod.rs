@@ -1,18 +1,20 @@
 //! Accounts from a passwd-file as Dovecot reads it: one line each, `user:password:uid:gid:gecos:home:shell:extra`.
 //!
-//! The path may have variables (`/etc/mail/%d/passwd`), then lines may leave the domain out. A file is read again when
+//! The path may have variables (`/etc/mail/%d/passwd`), then lines may leave the domain out; so they may when it is said
+//! which domain they mean ([`PasswdFile::bare_names_in`]). A file is read again when
 //! its time, size or inode has changed, which is looked at once a second at most. A second line for the same user is
 //! reported and not used. A line that cannot be used is an outage for its user only.
 //!
 //! Of the extra fields these are honoured: `userdb_` uid, gid, home, mail (and mail_path, mail_driver, mail_home,
-//! mail_control_path, mailbox_list_layout of 2.4); password, nopassword, nologin, reason, allow_nets. All others are
-//! read over; names of users and groups are those of `/etc/passwd` and `/etc/group`.
+//! mail_control_path, mailbox_list_layout of 2.4), quota_rule (quota_storage_size, quota_message_count); user, password,
+//! nopassword, nologin, reason, allow_nets. All others are handed on as [`crate::Account::extra`]; names of users and groups are those of `/etc/passwd` and `/etc/group`.
 
 mod ids;
 mod line;
 
 pub use line::{Line, Unusable};
 
+use crate::login::domain_name;
 use crate::{Account, Defaults, Login, Names, Outage, Source, expand};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -37,6 +39,8 @@ pub struct PasswdFile {
 struct Inner {
     path: String,
     defaults: Defaults,
+    /// The domain of names without one.
+    domain: Option<String>,
     files: Mutex<HashMap<PathBuf, Loaded>>,
 }
 
@@ -62,7 +66,17 @@ struct Mark {
 impl PasswdFile {
     /// The file of this path. It need not exist yet.
     pub fn new(path: impl Into<String>, defaults: Defaults) -> Self {
-        Self { inner: Arc::new(Inner { path: path.into(), defaults, files: Mutex::default() }) }
+        let (path, domain) = (path.into(), None);
+        Self { inner: Arc::new(Inner { path, defaults, domain, files: Mutex::default() }) }
+    }
+
+    /// Names without a domain belong to this one. Without it they are nobody's, except in files whose path names the
+    /// domain: a bare `anna` must not be `anna@` every domain that somebody types.
+    #[must_use]
+    pub fn bare_names_in(self, domain: &str) -> Self {
+        let (path, defaults) = (self.inner.path.clone(), self.inner.defaults.clone());
+        let domain = domain_name(domain);
+        Self { inner: Arc::new(Inner { path, defaults, domain, files: Mutex::default() }) }
     }
 }
 
@@ -91,10 +105,25 @@ impl Inner {
             Err(why) if varies && why.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(why) => return Err(format!("{}: {why}: check the path and who may read it", path.display())),
         };
-        let bare = varies.then(|| lines.get(login.local())).flatten();
-        let Some((number, line)) = lines.get(login.as_str()).or(bare) else { return Ok(None) };
-        let account = line.account(login.as_str(), &self.defaults);
-        account.map(|a| Some(Arc::new(a))).map_err(|why| format!("{} line {number}: {why}", path.display()))
+        let of = |login: &Login| {
+            let bare = varies || self.domain.as_deref() == Some(login.domain());
+            lines.get(login.as_str()).or_else(|| bare.then(|| lines.get(login.local())).flatten())
+        };
+        let Some((number, line)) = of(login) else { return Ok(None) };
+        let failed = |number: usize, why: &dyn ToString| {
+            format!("{} line {number}: {}", path.display(), why.to_string())
+        };
+        let Some(name) = line.renamed() else {
+            let account = line.account(login.as_str(), &self.defaults);
+            return account.map(|a| Some(Arc::new(a))).map_err(|why| failed(*number, &why));
+        };
+        // Dovecot: `user=` names whom the password opens; the rest is read from that user's own line, if there is one.
+        let name = Login::parse(name.as_bytes()).map_err(|why| failed(*number, &why))?;
+        let typed = line.account(name.as_str(), &self.defaults).map_err(|why| failed(*number, &why))?;
+        let Some((number, own)) = of(&name) else { return Ok(Some(Arc::new(typed))) };
+        let own = own.account(name.as_str(), &self.defaults).map_err(|why| failed(*number, &why))?;
+        let Account { secret, login, allowed_networks, .. } = typed;
+        Ok(Some(Arc::new(Account { secret, login, allowed_networks, ..own })))
     }
 
     /// The lines of a file, read again when it has changed.
@@ -124,6 +153,7 @@ impl Inner {
 }
 
 impl Mark {
+    #[allow(clippy::disallowed_methods, reason = "the administrator's file, not a user's")]
     fn of(path: &Path) -> io::Result<Self> {
         let data = fs::metadata(path)?;
         let (seconds, nanoseconds) = (data.mtime(), data.mtime_nsec());
@@ -131,6 +161,7 @@ impl Mark {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the administrator's file, not a user's")]
 fn read(path: &Path) -> io::Result<Lines> {
     let text = fs::read(path)?;
     let mut lines = Lines::new();

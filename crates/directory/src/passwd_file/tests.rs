@@ -1,7 +1,7 @@
 //! Lines as Dovecot's documentation has them, and files that change.
 
 use super::*;
-use crate::{Layout, Secret};
+use crate::{Layout, Secret, Switch};
 use proptest::prelude::*;
 
 fn account(text: &str) -> Result<Account, Unusable> {
@@ -18,11 +18,13 @@ fn fields() {
     assert_eq!(anna.mail.root, Path::new("/srv/example.com/anna/Mail"));
     assert_eq!(anna.mail.layout, Layout::Fs);
     assert_eq!(anna.secret, Secret::Stored("{PLAIN}x".to_owned()));
-    assert_eq!(anna.disabled.as_deref(), Some("not paid"));
+    assert_eq!(anna.login.off(), Some("not paid"));
+    assert_eq!((anna.quota.storage, anna.quota.messages), (Some(1 << 20), None));
+    assert_eq!(anna.extra.into_iter().collect::<Vec<_>>(), [("proxy_maybe".to_owned(), "y".to_owned())]);
     assert_eq!(anna.allowed_networks.len(), 2);
 
     let short = account("anna@example.com:$1$a$b").unwrap();
-    assert_eq!((short.uid, short.disabled), (None, None));
+    assert_eq!((short.uid, short.login), (None, Switch::On));
     assert_eq!(short.secret, Secret::Stored("$1$a$b".to_owned()));
     assert_eq!(short.mail.root, Path::new("/var/vmail/example.com/anna/Maildir"));
     assert_eq!(account("anna").unwrap().secret, Secret::None);
@@ -32,6 +34,17 @@ fn fields() {
     let newer =
         account("anna:x:::::: userdb_mail_driver=maildir userdb_mail_path=/m/%{user|domain}").unwrap();
     assert_eq!(newer.mail.root, Path::new("/m/example.com"));
+    let quota = |text: &str| account(&format!("anna:x::::::{text}")).unwrap().quota;
+    let table = [
+        ("userdb_quota_rule=*:storage=2M userdb_quota_rule2=*:messages=5", (Some(2 << 20), Some(5))),
+        ("userdb_quota_storage_size=1G userdb_quota_message_count=9", (Some(1 << 30), Some(9))),
+        ("userdb_quota_rule2=Trash:storage=+10M userdb_quota_rule=*:storage=3", (Some(3 << 10), None)),
+        ("userdb_quota_rule=*:storage=lots quota_rule=*:storage=1", (None, None)),
+    ];
+    for (text, expected) in table {
+        let quota = quota(text);
+        assert_eq!((quota.storage, quota.messages), expected, "{text}");
+    }
 }
 
 #[test]
@@ -46,6 +59,7 @@ fn what_cannot_be_used() {
         "a:x:1:1::::allow_nets=here",
         "a:x:1:1::::userdb_mail_driver=sdbox",
         "a:x:-1",
+        "a:x:1000",
     ] {
         assert!(account(text).is_err(), "{text}");
     }
@@ -101,6 +115,41 @@ async fn a_file_for_each_domain() {
     assert!(known("bob@example.com").await);
     assert!(!known("carl@example.com").await);
     assert!(!known("anna@example.net").await);
+}
+
+#[tokio::test]
+async fn a_name_that_opens_another_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passwd");
+    let text = "short@example.com:{PLAIN}a::::::user=anna@example.com allow_nets=::1\n\
+                anna@example.com:{PLAIN}b:1001:1002::/srv/anna\n\
+                alone@example.com:{PLAIN}c::::::user=bob@example.com\n\
+                bad@example.com:{PLAIN}d::::::user=bob\n";
+    fs::write(&path, text).unwrap();
+    let source = PasswdFile::new(path.to_str().unwrap(), Defaults::default());
+    let find = async |name: &str| source.find(&Login::parse(name.as_bytes()).unwrap()).await;
+    let anna = find("short@example.com").await.unwrap().unwrap();
+    assert_eq!(
+        (anna.name.as_str(), anna.uid, anna.allowed_networks.len()),
+        ("anna@example.com", Some(1001), 1)
+    );
+    assert_eq!(anna.home.as_deref(), Some(Path::new("/srv/anna")));
+    assert_eq!(anna.secret, Secret::Stored("{PLAIN}a".to_owned()));
+    assert_eq!(find("alone@example.com").await.unwrap().unwrap().name, "bob@example.com");
+    assert!(find("bad@example.com").await.unwrap_err().to_string().contains("line 4"));
+}
+
+#[tokio::test]
+async fn bare_names_belong_to_the_domain_that_was_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passwd");
+    fs::write(&path, "anna:x\n").unwrap();
+    let source = || PasswdFile::new(path.to_str().unwrap(), Defaults::default());
+    let anna = |domain: &str| Login::parse(format!("anna@{domain}").as_bytes()).unwrap();
+    assert_eq!(source().find(&anna("example.com")).await.unwrap(), None);
+    let source = source().bare_names_in("Example.com");
+    assert_eq!(source.find(&anna("example.com")).await.unwrap().unwrap().name, "anna@example.com");
+    assert_eq!(source.find(&anna("example.net")).await.unwrap(), None);
 }
 
 proptest! {
