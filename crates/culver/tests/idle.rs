@@ -7,7 +7,7 @@
 )]
 
 use culver_testkit::transcript::actor;
-use culver_testkit::{Client, Peer, Response, mail, peer};
+use culver_testkit::{Client, Response, mail, peer};
 use std::time::{Duration, Instant};
 
 /// What is promised; the median is held to it, for the machine may be busy.

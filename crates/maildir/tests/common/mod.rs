@@ -122,8 +122,7 @@ pub fn picture(s: &Snapshot) -> BTreeMap<u32, String> {
 /// System flags and keywords by name, in the alphabet's order.
 pub fn names_of(s: &Snapshot, flags: culver_snapshot::Flags) -> Vec<&str> {
     let system = SystemFlags::NAMES.into_iter().filter(|(f, _)| flags.system.contains(*f)).map(|(_, n)| n);
-    let mut names: Vec<&str> =
-        system.chain(s.keywords.of(flags.keywords).map(|k| k.as_str())).collect();
+    let mut names: Vec<&str> = system.chain(s.keywords.of(flags.keywords).map(|k| k.as_str())).collect();
     names.sort_unstable();
     names
 }
