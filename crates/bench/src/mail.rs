@@ -70,7 +70,7 @@ pub fn message(seed: u64, size: usize) -> String {
             m.push('\n');
         }
     };
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         m.push_str("Content-Type: multipart/alternative; boundary=\"=_b\"\n\n--=_b\nContent-Type: text/plain; charset=utf-8\n\n");
         text(&mut m, size / 3, &mut dice);
         m.push_str("--=_b\nContent-Type: text/html; charset=utf-8\n\n<html><body>\n");
@@ -80,7 +80,7 @@ pub fn message(seed: u64, size: usize) -> String {
         m.push_str("Content-Type: text/plain; charset=utf-8\n\n");
         text(&mut m, size, &mut dice);
     }
-    if seed % 500 == 0 {
+    if seed.is_multiple_of(500) {
         m.push_str("a needle in the haystack\n");
     }
     m

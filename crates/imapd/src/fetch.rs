@@ -200,7 +200,7 @@ pub struct Rendered {
 
 impl Rendered {
     /// Octets gathered; streams count as a full batch each.
-    pub fn len(&self) -> usize {
+    pub fn octets(&self) -> usize {
         self.len
     }
 
@@ -254,7 +254,6 @@ impl Rendered {
                 self.keep(buffer, start, own);
             }
             Err(failure) => {
-                drop(fetch);
                 buffer.truncate(start);
                 self.pieces.push(Piece::Octets(buffer));
                 self.failed.push((record.uid, failure));

@@ -134,7 +134,7 @@ impl Code {
     /// Writes a status response with this code.
     pub fn status(&self, out: &mut Vec<u8>, tag: Option<&str>, condition: Condition, text: &str) {
         let code = match self {
-            Self::Plain(code) => code.clone(),
+            Self::Plain(code) => *code,
             Self::Modified(set) => WireCode::Modified(set),
             Self::AppendUid(uid_validity, uids) => WireCode::AppendUid(*uid_validity, uids),
             Self::CopyUid { uid_validity, source, target } => {

@@ -211,7 +211,7 @@ impl Parser<'_> {
                 address.name = name;
                 fill(&mut address);
                 out.push(address);
-                self.to_separator();
+                self.skip_to_separator();
             }
             Some(b':') if !*in_group => {
                 self.next();
@@ -229,7 +229,7 @@ impl Parser<'_> {
                 };
                 fill(&mut address);
                 out.push(address);
-                self.to_separator();
+                self.skip_to_separator();
             }
             other => {
                 if !words.local.is_empty() {
@@ -240,7 +240,7 @@ impl Parser<'_> {
                 }
                 if !matches!(other, None | Some(b',' | b';')) {
                     self.next();
-                    self.to_separator();
+                    self.skip_to_separator();
                 }
             }
         }
@@ -278,7 +278,7 @@ impl Parser<'_> {
     }
 
     /// Passes over what cannot belong to an address.
-    fn to_separator(&mut self) {
+    fn skip_to_separator(&mut self) {
         loop {
             self.white();
             match self.peek() {

@@ -11,11 +11,22 @@ pub struct Parameterised {
     pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// What Content-Type says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MediaType {
+    /// `text`
+    pub kind: Vec<u8>,
+    /// `plain`
+    pub subtype: Vec<u8>,
+    /// Names and values, continuations joined (RFC 2231 §3).
+    pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 /// What the header of a part says of its content.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Content {
-    /// Type, subtype and parameters; `None` when the field is missing or makes no sense.
-    pub kind: Option<(Vec<u8>, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>,
+    /// Content-Type; `None` when the field is missing or makes no sense.
+    pub media: Option<MediaType>,
     /// Content-ID
     pub id: Option<Vec<u8>>,
     /// Content-Description
@@ -39,7 +50,7 @@ impl Content {
         let text = || Some(value.to_vec());
         if is("Content-Type") {
             // Of several the first counts, as with Dovecot: the later ones were often added on the way.
-            self.kind = self.kind.take().or_else(|| content_type(value));
+            self.media = self.media.take().or_else(|| content_type(value));
         } else if is("Content-ID") {
             self.id = text();
         } else if is("Content-Description") {
@@ -68,22 +79,26 @@ impl Content {
 
     /// A parameter of Content-Type.
     pub fn parameter(&self, name: &str) -> Option<&[u8]> {
-        let (_, _, parameters) = self.kind.as_ref()?;
-        parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v.as_slice())
+        let media = self.media.as_ref()?;
+        media
+            .parameters
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, v)| v.as_slice())
     }
 
     /// Is the type this?
     pub fn is_type(&self, kind: &str) -> bool {
-        self.kind.as_ref().is_some_and(|(t, _, _)| t.eq_ignore_ascii_case(kind.as_bytes()))
+        self.media.as_ref().is_some_and(|m| m.kind.eq_ignore_ascii_case(kind.as_bytes()))
     }
 
     /// Is the subtype this?
     pub fn is_subtype(&self, sub: &str) -> bool {
-        self.kind.as_ref().is_some_and(|(_, s, _)| s.eq_ignore_ascii_case(sub.as_bytes()))
+        self.media.as_ref().is_some_and(|m| m.subtype.eq_ignore_ascii_case(sub.as_bytes()))
     }
 }
 
-fn content_type(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn content_type(value: &[u8]) -> Option<MediaType> {
     let mut t = Tokens::new(value);
     t.white();
     let kind = t.token().to_vec();
@@ -92,11 +107,11 @@ fn content_type(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>, Vec<(Vec<u8>, Vec<u8>
         return None;
     }
     t.white();
-    let sub = t.token().to_vec();
-    if sub.is_empty() {
+    let subtype = t.token().to_vec();
+    if subtype.is_empty() {
         return None;
     }
-    Some((kind, sub, t.parameters()))
+    Some(MediaType { kind, subtype, parameters: t.parameters() })
 }
 
 /// `body-fld-param`: parameters or NIL.
@@ -332,7 +347,7 @@ mod tests {
     fn parameters(value: &str) -> Vec<(String, String)> {
         let kind = content_type(value.as_bytes()).unwrap();
         let s = |b: Vec<u8>| String::from_utf8(b).unwrap();
-        kind.2.into_iter().map(|(a, b)| (s(a), s(b))).collect()
+        kind.parameters.into_iter().map(|(a, b)| (s(a), s(b))).collect()
     }
 
     #[test]

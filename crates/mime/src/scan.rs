@@ -220,14 +220,14 @@ impl Scanner {
         let boundary = content.parameter("boundary").map(|b| b.trim_ascii_end().to_vec());
         if content.is_type("multipart") && boundary.is_none() {
             // Without a boundary it cannot be what it says: plain text, as RFC 2045 §5.2 treats what makes no sense.
-            content.kind = None;
+            content.media = None;
         }
         let kind = if content.is_type("multipart") && boundary.is_some() && !deep {
             Kind::Multipart
         } else if !deep
             && self.parts.len() < self.limits.parts
             && (content.is_type("message") && (content.is_subtype("rfc822") || content.is_subtype("global"))
-                || content.kind.is_none() && digest)
+                || content.media.is_none() && digest)
         {
             Kind::Message
         } else {

@@ -39,7 +39,7 @@ pub struct Part {
 impl Part {
     /// Is it text (the default when no Content-Type is given)?
     pub fn is_text(&self) -> bool {
-        self.kind == Kind::Leaf && (self.content.kind.is_none() || self.content.is_type("text"))
+        self.kind == Kind::Leaf && (self.content.media.is_none() || self.content.is_type("text"))
     }
     /// Content-Transfer-Encoding, 7bit when missing.
     pub fn encoding(&self) -> &[u8] {
@@ -223,13 +223,13 @@ enum Step {
 /// `(type subtype parameters id description encoding octets`
 fn single(out: &mut Vec<u8>, part: &Part) {
     out.push(b'(');
-    match &part.content.kind {
-        Some((kind, sub, parameters)) => {
-            string(out, kind);
+    match &part.content.media {
+        Some(media) => {
+            string(out, &media.kind);
             out.push(b' ');
-            string(out, sub);
+            string(out, &media.subtype);
             out.push(b' ');
-            write_parameters(out, parameters, part.is_text());
+            write_parameters(out, &media.parameters, part.is_text());
         }
         None if part.kind == Kind::Message => out.extend_from_slice(b"\"message\" \"rfc822\" NIL"),
         None => out.extend_from_slice(b"\"text\" \"plain\" (\"charset\" \"us-ascii\")"),
@@ -261,8 +261,8 @@ fn extension_data(out: &mut Vec<u8>, part: &Part, extension: Extension) {
 
 fn multipart_end(out: &mut Vec<u8>, part: &Part, extension: Extension) {
     out.push(b' ');
-    let (sub, parameters) = match &part.content.kind {
-        Some((_, sub, parameters)) => (sub.as_slice(), parameters.as_slice()),
+    let (sub, parameters) = match &part.content.media {
+        Some(media) => (media.subtype.as_slice(), media.parameters.as_slice()),
         None => (b"mixed".as_slice(), [].as_slice()),
     };
     string(out, sub);

@@ -133,7 +133,7 @@ async fn batch(selected: &Selected, work: &Arc<Work>, uids: Vec<Uid>) -> (Visite
                 let Some(index) = job.view.find(message.uid()) else { return ControlFlow::Continue(()) };
                 let Some(record) = job.view.get(index) else { return ControlFlow::Continue(()) };
                 batch.message(&job.plan, &job.view, &job.recent, index, record, &job.newly_seen, message);
-                if batch.len() >= BATCH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if batch.octets() >= BATCH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         )
         .await;
