@@ -61,9 +61,15 @@ pub async fn run(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Resul
     Ok(found)
 }
 
+/// The time of day for `YOUNGER` and `OLDER`, in seconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "this crate's one look at the clock")]
+fn seconds_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
 async fn in_view(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Result<Found, Stop> {
     let view = selected.view.snapshot();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    let now = seconds_now();
     let scope = Scope { view, recent: selected.view.recent(), saved: &selected.saved, now };
     let query = Query::new(&folded(key), &scope);
     if !query.needs_content() {

@@ -155,6 +155,10 @@ impl Store for MaildirStore {
 }
 
 impl Inner {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "ends by itself when the store is dropped: it holds no strong reference"
+    )]
     fn start_tidying(self: &Arc<Self>) {
         if self.tidying.swap(true, Ordering::AcqRel) {
             return;

@@ -148,6 +148,10 @@ impl Watcher {
         )]
         let ready = AsyncFd::new(fd)?;
         let listening = Arc::downgrade(&instance);
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "ends by itself with the instance: it holds no strong reference"
+        )]
         tokio::spawn(async move {
             while let Ok(mut guard) = ready.readable().await {
                 let Some(instance) = listening.upgrade() else { return };
