@@ -7,7 +7,7 @@
 //! HIGHESTMODSEQ never goes back: state that may lack changes is declared outdated as a whole (`state::rebase`), and
 //! a mailbox without any begins at a number above all that can have been given.
 
-use crate::core::{Core, keyword_ops};
+use crate::core::{Core, keyword_ops, stamp};
 use crate::dotlock::{Contention, Dotlock};
 use crate::keywords::Keywords;
 use crate::list::{self, List};
@@ -64,8 +64,17 @@ impl Begin {
             tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
         }
         let mut floor = 0;
+        // A process that died has left all its frames, and a mailbox that was closed in order is as the last one
+        // says: unless somebody cut the journal where a frame ends, or put back an old one. It costs nothing to stay
+        // above what the missing frames may have said.
+        let as_left =
+            |m: &Model| m.closed && dirs.cur.stat_self().is_ok_and(|now| m.stamps.cur.matches(&stamp(&now)));
+        let mut used_up = None;
         let model = match loaded {
-            Some((model, Trust::Whole)) => model,
+            Some((model, Trust::Whole)) => {
+                used_up = (!as_left(&model)).then_some(model.reserved.1);
+                model
+            }
             Some((model, Trust::Doubtful)) => {
                 floor = after_crash(&model).get();
                 rebase(&model)
@@ -127,6 +136,9 @@ impl Begin {
             tell,
         };
         core.count_lines(core.model.snapshot.len());
+        if let Some(given) = used_up {
+            core.commit(vec![Op::ModSeq(given)]);
+        }
         if floor != 0 {
             core.believe_names(&dirs).map_err(|e| place.failure("reading dovecot-keywords", e))?;
         }

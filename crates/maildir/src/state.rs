@@ -12,7 +12,7 @@ use crate::model::{Change, Model, Op};
 use crate::{checkpoint, clock};
 use culver_base::{ModSeq, Uid};
 use culver_snapshot::{Record, Snapshot};
-use culver_store::io::{Durability, File, Fs};
+use culver_store::io::{Dir, Durability, File, Fs};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,9 +178,9 @@ impl State {
         };
         let write = || {
             let dir = fs.make_root(&self.folder)?;
-            dir.write_replace(CHECKPOINT, b"checkpoint.tmp", &octets, Durability::OnDisk)?;
+            replace(&dir, CHECKPOINT, b"checkpoint.tmp", &octets, Durability::OnDisk)?;
             let head = head.encode();
-            dir.write_replace(JOURNAL, b"journal.tmp", &head, Durability::Later)?;
+            replace(&dir, JOURNAL, b"journal.tmp", &head, Durability::Later)?;
             Ok((dir.open_append(JOURNAL)?, head.len() as u64))
         };
         match write() {
@@ -203,6 +203,22 @@ impl State {
             tracing::warn!(%place, folder = %self.folder.display(), %error, "the index cannot be written; the mailbox is served from memory until it can");
         }
     }
+}
+
+/// Writes a file anew. A folder that somebody put in its place is moved out of the way, once.
+fn replace(dir: &Dir<'_>, name: &[u8], temporary: &[u8], octets: &[u8], sync: Durability) -> io::Result<()> {
+    let write = || dir.write_replace(name, temporary, octets, sync);
+    write().or_else(|error| {
+        if error.kind() != io::ErrorKind::IsADirectory {
+            return Err(error);
+        }
+        for taken in [name, temporary] {
+            if dir.open_dir(taken).is_ok() {
+                dir.rename_to(taken, dir, &[taken, b".damaged"].concat())?;
+            }
+        }
+        write()
+    })
 }
 
 fn reservation(uid_next: u32, mod_seq: ModSeq) -> Op {
