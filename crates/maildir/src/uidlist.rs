@@ -279,20 +279,22 @@ fn read_record<'a>(
         return Err("a UID is too high");
     }
     let uid = Uid::new(uid).ok_or("a UID is zero")?;
-    let rest = rest.trim_ascii_start();
+    // Spaces alone are between fields; a tab belongs to one.
+    let rest = &rest[rest.iter().take_while(|b| **b == b' ').count()..];
     let (raw_fields, name) = match version {
         Version::One => (&b""[..], rest),
         Version::Three => {
-            let mut at = 0;
+            let (mut at, mut end) = (0, 0);
             while rest.get(at).is_some_and(|b| *b != b':') {
                 let len = rest[at..].iter().position(|b| *b == b' ').unwrap_or(rest.len() - at);
                 if !rest[at].is_ascii_uppercase() || (rest[at] == b'G' && len == 1) {
                     health.worsen(Health::Rewrite);
                 }
                 at += len;
+                end = at;
                 at += rest[at..].iter().take_while(|b| **b == b' ').count();
             }
-            (rest[..at].trim_ascii_end(), rest.get(at + 1..).unwrap_or_default())
+            (&rest[..end], rest.get(at + 1..).unwrap_or_default())
         }
     };
     let base = crate::filename::base(name);
