@@ -32,6 +32,17 @@ fn every_capability_has_its_transcript() {
 }
 
 #[test]
+fn every_fuzz_target_is_built() {
+    let manifest = std::fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+    let missing: Vec<_> = fuzz::targets()
+        .unwrap()
+        .into_iter()
+        .filter(|t| !manifest.contains(&format!("name = \"{t}\"")))
+        .collect();
+    assert_eq!(missing, [""; 0], "fuzz/Cargo.toml has no [[bin]] for them");
+}
+
+#[test]
 fn generated_pages_are_what_is_printed() {
     for (path, text) in docs::pages().unwrap() {
         let there = std::fs::read_to_string(root().join(path)).unwrap_or_default();
