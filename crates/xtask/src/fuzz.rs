@@ -21,9 +21,9 @@ pub fn run(args: &[String]) -> Result<()> {
     if !silent("cargo", &["fuzz", "--version"]) {
         succeed(Command::new("cargo").args(["install", "cargo-fuzz", "--locked"]))?;
     }
-    let targets = targets()?;
+    let targets: Vec<_> = targets()?.into_iter().filter(|t| args.is_empty() || args.contains(t)).collect();
     let mut findings = Vec::new();
-    for target in targets.iter().filter(|t| args.is_empty() || args.contains(t)) {
+    for target in &targets {
         println!("fuzzing {target} for {seconds} s");
         let mut fuzz = Command::new("cargo");
         fuzz.args(["+nightly", "fuzz", "run", target, "--"]);
