@@ -13,6 +13,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("curl", "a client"),
     ("python3", "imaplib, a client"),
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
+    ("e2fsprogs", "a full ext4, in a file"),
+    ("btrfs-progs", "a full quota group of btrfs, in a file"),
     ("xz-utils", "unpacks the corpus"),
 ];
 
