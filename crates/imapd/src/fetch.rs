@@ -364,6 +364,10 @@ fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Fail
     let part = &section.part;
     if part.is_empty() {
         return Ok(match (&section.of, fields) {
+            (_, Some((names, Selection::Only))) => {
+                let wanted: Vec<&[u8]> = names.iter().map(|n| &**n).collect();
+                Found::Octets(fields::select(&message.fields(&wanted)?, &wanted, Selection::Only))
+            }
             (_, Some(fields)) => select(&message.header()?, fields),
             (SectionOf::Everything, _) => Found::Range(0..message.size()?),
             (SectionOf::Text, _) => {

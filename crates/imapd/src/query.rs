@@ -179,9 +179,11 @@ fn folded(key: &SearchKey) -> SearchKey {
 /// Asks one message. The search program's texts are folded; field names are compared without regard to case.
 fn content(test: &ContentTest, message: &mut dyn Message) -> Result<bool, Failure> {
     match test {
-        ContentTest::Header { name, text } => Ok(text::matches_header(&message.header()?, name, text)),
+        ContentTest::Header { name, text } => {
+            Ok(text::matches_header(&message.fields(&[name.as_bytes()])?, name, text))
+        }
         ContentTest::Sent(how, day) => {
-            let header = message.header()?;
+            let header = message.fields(&[b"Date"])?;
             Ok(date::sent_day(&header).is_some_and(|d| how.holds(d, *day)))
         }
         ContentTest::Larger(n) => Ok(message.size()? > *n),

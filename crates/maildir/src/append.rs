@@ -7,6 +7,7 @@
 //! Many sessions that append at once share this: who comes while a batch is under way is taken along by the next one
 //! (`MaildirMailbox::append`), so that lock, list and syncs are paid once for all.
 
+use crate::cache::record::Learnt;
 use crate::core::{Core, Result, keyword_ops};
 use crate::dotlock::{Contention, Dotlock};
 use crate::flush::rename;
@@ -62,6 +63,7 @@ impl Core {
         let mut answers = Vec::new();
         let mut next = self.next_uid();
         let (mut to_new, mut to_cur) = (false, false);
+        let mut learnt = Vec::new();
         for request in requests.drain(..) {
             answers.push(self.place_all(
                 &dirs,
@@ -70,12 +72,16 @@ impl Core {
                 &mut added,
                 &mut ops,
                 (&mut to_new, &mut to_cur),
+                &mut learnt,
             ));
         }
         // Letters first, so that the names need not change again at once.
         let mut synced = [(to_new, &dirs.new), (to_cur, &dirs.cur)].into_iter().filter(|(due, _)| *due);
         let synced = synced.try_for_each(|(_, dir)| dir.sync());
         self.commit(keyword_ops(added).chain(ops).collect());
+        if !learnt.is_empty() {
+            self.cache.add(learnt, &place);
+        }
         self.settle_floor();
         match lock {
             Some(lock) => {
@@ -105,12 +111,14 @@ impl Core {
         added: &mut Vec<culver_base::Keyword>,
         ops: &mut Vec<Op>,
         (to_new, to_cur): (&mut bool, &mut bool),
+        learnt: &mut Vec<Learnt>,
     ) -> Result<Appended> {
         let mut uids = Vec::with_capacity(request.len());
         let mut done: Vec<Entry> = Vec::with_capacity(request.len());
         let mut arrivals = Vec::with_capacity(request.len());
         let mut uid = *next;
         let mut failed = None;
+        let mut records = Vec::new();
         for mut ready in request {
             let Some(this) = uid.filter(|u| u.get() <= LAST_UID) else {
                 failed =
@@ -125,6 +133,7 @@ impl Core {
                         done.push(entry.clone());
                     }
                     arrivals.push(op);
+                    records.extend(ready.staged.draft.take().and_then(|d| d.finish(this)));
                     uids.push(this);
                     uid = this.next();
                 }
@@ -142,6 +151,7 @@ impl Core {
         }
         *next = uid;
         ops.append(&mut arrivals);
+        learnt.append(&mut records);
         Ok(Appended { uid_validity: self.model.snapshot.uid_validity, uids })
     }
 

@@ -9,8 +9,10 @@ use crate::dotlock::Contention;
 use crate::flush::{EmptiesNew, Flushed};
 use crate::mailbox::{ADOPTION_WAIT, MaildirMailbox};
 use crate::model::Op;
+use crate::place::MailboxPlace;
 use crate::sync::Force;
 use crate::watch::{Applied, LIMBO, Pending};
+use culver_snapshot::Snapshot;
 use culver_store::io::Fs;
 use culver_store::{Failure, Refusal, Result};
 use parking_lot::Mutex;
@@ -38,6 +40,7 @@ impl MaildirMailbox {
         }
         self.note_quiet().await;
         drop(self.checkpoint().await);
+        self.tidy_cache().await;
         let recent = self.first_recent.load(Ordering::Relaxed);
         let shut = move |core: &mut Core, _: &Fs| {
             if recent > core.model.first_recent {
@@ -57,6 +60,25 @@ impl MaildirMailbox {
         let io = core.place.io.clone();
         io.run(None, move |fs| core.checkpoint_if_due(fs)).await?;
         Ok(())
+    }
+
+    /// Opens the cache if nobody has. A job of the service.
+    pub(crate) async fn open_cache(&self, place: &Arc<MailboxPlace>, snapshot: &Arc<Snapshot>) {
+        if !self.cache.is_closed() || self.is_gone() {
+            return;
+        }
+        let (cache, at, snapshot) = (self.cache.clone(), place.clone(), snapshot.clone());
+        drop(place.io.run(None, move |fs| cache.open(fs, &at, &snapshot)).await);
+    }
+
+    /// A job of the service that nobody waits for.
+    pub(crate) async fn tidy_cache(&self) {
+        let (place, snapshot) = (self.place(), self.tell.borrow().clone());
+        if self.is_gone() || !self.cache.wants_tidying(&snapshot) {
+            return;
+        }
+        let (cache, at) = (self.cache.clone(), place.clone());
+        drop(place.io.run_low(None, move |fs| cache.tidy(fs, &at, &snapshot)).await);
     }
 
     fn empties_new(&self) -> EmptiesNew {

@@ -44,6 +44,10 @@ impl<'a> Reader<'a> {
     pub fn new(octets: &'a [u8]) -> Self {
         Self { rest: octets }
     }
+    /// Octets left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
     /// Nothing left?
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()

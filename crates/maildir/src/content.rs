@@ -119,6 +119,11 @@ impl Content {
         }
     }
 
+    /// Is it in memory?
+    pub fn is_small(&self) -> bool {
+        matches!(self, Self::Small(_))
+    }
+
     /// Octets on the wire.
     pub fn size(&self) -> u64 {
         match self {

@@ -6,6 +6,7 @@
 //!
 //! [`Core::commit`] is the only way to change something: journal first, then the model, then everybody is told.
 
+use crate::cache::Cache;
 use crate::filename::{self, Letters};
 use crate::keywords::{self, Keywords};
 use crate::list::List;
@@ -36,6 +37,8 @@ pub struct Core {
     pub model: Model,
     /// Checkpoint and journal.
     pub state: State,
+    /// What is known of messages beyond their records.
+    pub cache: Arc<Cache>,
     /// `dovecot-uidlist` as last seen.
     pub list: List,
     /// `dovecot-keywords` as last seen.

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod append;
 mod background;
+pub mod cache;
 pub mod checkpoint;
 pub mod clock;
 pub mod codec;

@@ -4,6 +4,7 @@
 //! answer is left to [`MaildirMailbox::kick`], which starts one task for the mailbox if none is under way.
 
 use crate::append::{Ready, Request};
+use crate::cache::Cache;
 use crate::core::Core;
 use crate::dotlock::Contention;
 use crate::flush::{EmptiesNew, Flushed};
@@ -41,6 +42,7 @@ pub struct MaildirMailbox {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
     pub(crate) names: Arc<RwLock<Names>>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) place: Mutex<Arc<MailboxPlace>>,
     pub(crate) tell: watch::Sender<Arc<Snapshot>>,
     pub(crate) first_recent: AtomicU32,
@@ -88,6 +90,7 @@ impl MaildirMailbox {
             me: me.clone(),
             runtime: tokio::runtime::Handle::current(),
             names: core.model.names.clone(),
+            cache: core.cache.clone(),
             tell: core.tell.clone(),
             first_recent: AtomicU32::new(core.model.first_recent),
             place: Mutex::new(place),
@@ -308,6 +311,7 @@ impl Mailbox for MaildirMailbox {
             return Ok(Appended { uid_validity: self.snapshot().uid_validity, uids: Vec::new() });
         }
         let request = self.stage(messages).await?;
+        self.open_cache(&self.place(), &self.snapshot()).await;
         let (tell, mut told) = oneshot::channel();
         self.appends.lock().push((request, tell));
         // Whoever gets the writer's side takes along everything that waits.
@@ -392,6 +396,9 @@ impl Mailbox for MaildirMailbox {
         let mut contention = Contention::default();
         let mut attempts = Attempts::new(self.place().settings.lock_wait);
         let same = Arc::ptr_eq(&self.core, &to.core);
+        if !self.cache.is_closed() {
+            to.open_cache(&to.place(), &to.snapshot()).await;
+        }
         loop {
             // Always in the same order, so that two transfers never wait for each other.
             let (a, b) = (self.core.clone(), to.core.clone());
@@ -406,9 +413,14 @@ impl Mailbox for MaildirMailbox {
             };
             let place = target.place.clone();
             let uids = uids.clone();
+            let known = self.cache.clone();
             let job = move |fs: &Fs| {
                 let done =
                     transfer::transfer(fs, source.as_deref_mut(), &mut target, &uids, how, &mut contention);
+                if let Ok(Attempt::Done(t)) = &done {
+                    let pairs: Vec<_> = t.source.iter().copied().zip(t.target.iter().copied()).collect();
+                    target.cache.take_over(&known, &pairs, &target.place);
+                }
                 (done, contention)
             };
             let (done, contended) = place.io.run(place.owner, job).await?;
@@ -425,7 +437,9 @@ impl Mailbox for MaildirMailbox {
     }
 
     async fn visit(&self, uids: Vec<Uid>, mut visit: Visit) -> Visited {
-        let batch = Batch { place: self.place(), names: self.names.clone(), snapshot: self.snapshot() };
+        let (place, snapshot) = (self.place(), self.snapshot());
+        self.open_cache(&place, &snapshot).await;
+        let batch = Batch { place, names: self.names.clone(), snapshot, cache: self.cache.clone() };
         let (io, owner) = (batch.place.io.clone(), batch.place.owner);
         let begun = Arc::new(AtomicUsize::new(0));
         let counter = begun.clone();

@@ -122,6 +122,7 @@ impl Begin {
             doubt: model.stamps.cur == Stamp::default(),
             model,
             state: self.state,
+            cache: Arc::default(),
             list,
             letters: Keywords::default(),
             letters_stamp: None,

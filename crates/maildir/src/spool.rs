@@ -6,11 +6,15 @@
 //! Octets are gathered to [`CHUNK`] before a job writes them. The first failure is kept and told at the end;
 //! what comes after it is swallowed.
 
+use crate::cache::record::Draft;
+use crate::content::Content;
 use crate::core::Result;
 use crate::filename::Sizes;
 use crate::place::{Dirs, MailboxPlace};
+use crate::visit::draft;
 use async_trait::async_trait;
 use bytes::Bytes;
+use culver_mime::lines::to_wire;
 use culver_store::io::{File, Fs};
 use culver_store::{Failure, Spool, Spooled};
 use std::io;
@@ -94,6 +98,8 @@ pub struct Staged {
     pub place: Arc<MailboxPlace>,
     /// It has left `tmp`.
     pub placed: bool,
+    /// What the cache will know of it; none of a message that was never in memory as a whole.
+    pub draft: Option<Draft>,
 }
 
 impl Staged {
@@ -105,7 +111,7 @@ impl Staged {
         tmp.use_modes(dirs.mailbox.modes()?);
         let name = place.settings.base(Sizes::default());
         let file = tmp.create_new(&name)?;
-        Ok(Self { name, sizes: Sizes::default(), file, place: place.clone(), placed: false })
+        Ok(Self { name, sizes: Sizes::default(), file, place: place.clone(), placed: false, draft: None })
     }
 
     /// A whole message at once, synced.
@@ -118,7 +124,17 @@ impl Staged {
         this.file.write_all(&out)?;
         this.file.sync()?;
         this.sizes = form.sizes();
+        this.learn(&out);
         Ok(this)
+    }
+}
+
+impl Staged {
+    /// These are all its octets, in stored form.
+    fn learn(&mut self, stored: &[u8]) {
+        let mut wire = Vec::with_capacity(stored.len() + stored.len() / 32);
+        to_wire(stored, None, &mut wire);
+        self.draft = draft(&Content::Small(wire.into()), None).ok();
     }
 }
 
@@ -155,11 +171,15 @@ impl MaildirSpool {
     async fn flush(&mut self, sync: Sync) -> Result<()> {
         let octets = std::mem::take(&mut self.gathered);
         let (staged, place) = (self.staged.take(), self.place.clone());
+        let whole = staged.is_none() && sync == Sync::Yes;
         let job = move |fs: &Fs| {
             let mut staged = match staged {
                 Some(s) => s,
                 None => Staged::create(fs, &place)?,
             };
+            if whole {
+                staged.learn(&octets);
+            }
             staged.file.write_all(&octets)?;
             if sync == Sync::Yes {
                 staged.file.sync()?;
@@ -237,7 +257,7 @@ mod tests {
             form.finish(&mut out);
             prop_assert_eq!((form.stored, form.wire), (out.len() as u64, wire.len() as u64));
             let mut back = Vec::new();
-            culver_mime::lines::to_wire(&out, None, &mut back);
+            to_wire(&out, None, &mut back);
             prop_assert_eq!(&back, wire.as_bytes());
             if !text.contains("\r\r") {
                 let plain = text.replace("\r\n", "\n");

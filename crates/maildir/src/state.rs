@@ -207,17 +207,25 @@ impl State {
 
 /// Writes a file anew. A folder that somebody put in its place is moved out of the way, once.
 fn replace(dir: &Dir<'_>, name: &[u8], temporary: &[u8], octets: &[u8], sync: Durability) -> io::Result<()> {
-    let write = || dir.write_replace(name, temporary, octets, sync);
-    write().or_else(|error| {
-        if error.kind() != io::ErrorKind::IsADirectory {
+    out_of_the_way(dir, &[name, temporary], || dir.write_replace(name, temporary, octets, sync))
+}
+
+/// Does something with files of these names. If one turns out to be a folder, that is renamed and it is done again.
+pub fn out_of_the_way<T>(
+    dir: &Dir<'_>,
+    names: &[&[u8]],
+    mut act: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    act().or_else(|error| {
+        if !matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput) {
             return Err(error);
         }
-        for taken in [name, temporary] {
+        for taken in names {
             if dir.open_dir(taken).is_ok() {
-                dir.rename_to(taken, dir, &[taken, b".damaged"].concat())?;
+                dir.rename_to(taken, dir, &[taken, &b".damaged"[..]].concat())?;
             }
         }
-        write()
+        act()
     })
 }
 

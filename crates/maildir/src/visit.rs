@@ -6,8 +6,10 @@
 //!
 //! What is learnt on the way (sizes that no name tells) goes back to the writer's side when the batch is done.
 //!
-//! The persistent cache of envelopes and structures will stand between [`Visited`] and [`Content`].
+//! The cache is asked first; what is learnt because it did not know goes into it when the batch is done.
 
+use crate::cache::record::{Draft, Facts, Item, Learnt};
+use crate::cache::{Cache, CacheReader};
 use crate::content::Content;
 use crate::expunge::Elsewhere;
 use crate::model::{Entry, Names, base_of};
@@ -31,6 +33,8 @@ pub struct Batch {
     pub names: Arc<RwLock<Names>>,
     /// Its records.
     pub snapshot: Arc<Snapshot>,
+    /// What is known of them already.
+    pub cache: Arc<Cache>,
 }
 
 /// How a batch ended.
@@ -47,13 +51,16 @@ impl Batch {
     /// Visits `uids` in their order.
     pub fn run(&self, fs: &Fs, uids: &[Uid], visit: &mut Visit) -> Outcome {
         let mut outcome = Outcome { count: 0, sizes: Vec::new(), doubt: false };
-        let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None };
-        for uid in uids {
+        let cache = self.cache.reader();
+        let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None, cache, learnt: Vec::new() };
+        for (i, uid) in uids.iter().enumerate() {
             let known_size = self.snapshot.by_uid(*uid).and_then(|r| r.size);
             let mut message = Visited {
                 shared: &mut shared,
                 uid: *uid,
                 known_size,
+                to_come: uids.len() - i,
+                facts: None,
                 content: None,
                 structure: None,
                 found_elsewhere: false,
@@ -68,10 +75,20 @@ impl Batch {
                     tracing::info!(place = %self.place.label(), uid = uid.get(), told, is = content.size(), "a message's size is not what its name says");
                 }
                 outcome.sizes.push((*uid, content.size()));
+            } else if known_size.is_none()
+                && let Some(Some(facts)) = &message.facts
+            {
+                outcome.sizes.push((*uid, facts.size));
             }
+            message.learn();
             if flow.is_break() {
                 break;
             }
+        }
+        let Shared { cache, learnt, .. } = shared;
+        self.cache.was_bad(cache.map_or(0, |c| c.bad), &self.place);
+        if !learnt.is_empty() {
+            self.cache.add(learnt, &self.place);
         }
         outcome
     }
@@ -83,6 +100,8 @@ struct Shared<'a> {
     fs: &'a Fs,
     dirs: Option<std::result::Result<Dirs<'a>, Failure>>,
     elsewhere: Option<Elsewhere>,
+    cache: Option<CacheReader>,
+    learnt: Vec<Learnt>,
 }
 
 impl<'a> Shared<'a> {
@@ -132,6 +151,10 @@ struct Visited<'s, 'a> {
     shared: &'s mut Shared<'a>,
     uid: Uid,
     known_size: Option<u64>,
+    /// Messages of the batch that are still to be visited, with this one.
+    to_come: usize,
+    /// What the cache says, once it was asked.
+    facts: Option<Option<Facts>>,
     content: Option<Result<Content>>,
     structure: Option<Arc<Structure>>,
     found_elsewhere: bool,
@@ -157,6 +180,51 @@ impl Visited<'_, '_> {
     fn failure(&self, e: io::Error) -> Failure {
         self.shared.batch.place.failure("reading a message", e)
     }
+
+    /// What the cache says of this message as it is now.
+    fn facts(&mut self) -> Option<&Facts> {
+        if self.facts.is_none() {
+            let facts = self.shared.cache.as_mut().and_then(|c| c.get(self.uid, self.to_come));
+            // Somebody may have put another file in its place.
+            self.facts = Some(facts.filter(|f| self.known_size.is_none_or(|s| s == f.size)));
+        }
+        self.facts.as_ref()?.as_ref()
+    }
+
+    fn fact(&mut self, item: Item) -> Option<Bytes> {
+        self.facts()?.get(item)
+    }
+
+    /// Puts down what was found out of a message that had to be opened, if the cache does not know it.
+    fn learn(&mut self) {
+        let Some(Ok(content)) = &self.content else { return };
+        if self.shared.cache.is_none() || matches!(&self.facts, Some(Some(f)) if f.size == content.size()) {
+            return;
+        }
+        if let Ok(draft) = draft(content, self.structure.as_deref()) {
+            self.shared.learnt.extend(draft.finish(self.uid));
+        }
+    }
+}
+
+/// The record of a message. Without a structure that is known already, a large one is not gone through for it.
+pub fn draft(content: &Content, structure: Option<&Structure>) -> io::Result<Draft> {
+    let mut draft = Draft::new(content.size());
+    let header = content.header()?;
+    match culver_mime::fields::without_bulky(&header) {
+        None => draft.put(Item::Header, &header),
+        Some(slim) => draft.put(Item::SlimHeader, &slim),
+    }
+    let body_structure = match structure {
+        Some(structure) => Some(structure.body_structure()),
+        None if content.is_small() => Some(content.structure()?.body_structure()),
+        None => None,
+    };
+    if let Some(body_structure) = body_structure {
+        draft.put(Item::BodyStructure, &body_structure);
+    }
+    draft.put(Item::Envelope, &culver_mime::envelope::envelope(&header));
+    Ok(draft)
 }
 
 impl Message for Visited<'_, '_> {
@@ -164,10 +232,15 @@ impl Message for Visited<'_, '_> {
         self.uid
     }
     fn size(&mut self) -> Result<u64> {
-        match (self.known_size, &self.content) {
-            (Some(size), None | Some(Err(_))) => Ok(size),
-            _ => Ok(self.content()?.size()),
+        if let (Some(size), None | Some(Err(_))) = (self.known_size, &self.content) {
+            return Ok(size);
         }
+        if self.content.is_none()
+            && let Some(facts) = self.facts()
+        {
+            return Ok(facts.size);
+        }
+        Ok(self.content()?.size())
     }
     fn structure(&mut self) -> Result<Arc<Structure>> {
         if self.structure.is_none() {
@@ -177,18 +250,39 @@ impl Message for Visited<'_, '_> {
         self.structure.clone().ok_or_else(|| Refusal::ExpungeIssued.into())
     }
     fn envelope(&mut self) -> Result<Bytes> {
+        if let Some(envelope) = self.fact(Item::Envelope) {
+            return Ok(envelope);
+        }
         // The header alone says it; the body is not looked at.
         Ok(culver_mime::envelope::envelope(&self.header()?).into())
     }
     fn body(&mut self) -> Result<Bytes> {
-        Ok(self.structure()?.body().into())
+        let known = self.fact(Item::BodyStructure);
+        match known.and_then(|b| culver_mime::body::without_extension(&b)) {
+            Some(body) => Ok(body.into()),
+            None => Ok(self.structure()?.body().into()),
+        }
     }
     fn body_structure(&mut self) -> Result<Bytes> {
-        Ok(self.structure()?.body_structure().into())
+        match self.fact(Item::BodyStructure) {
+            Some(known) => Ok(known),
+            None => Ok(self.structure()?.body_structure().into()),
+        }
     }
     fn header(&mut self) -> Result<Bytes> {
+        if let Some(header) = self.fact(Item::Header) {
+            return Ok(header);
+        }
         let header = self.content()?.header();
         header.map_err(|e| self.failure(e))
+    }
+    fn fields(&mut self, names: &[&[u8]]) -> Result<Bytes> {
+        if let Some(header) = self.fact(Item::SlimHeader)
+            && !names.iter().any(|n| culver_mime::fields::is_bulky(n))
+        {
+            return Ok(header);
+        }
+        self.header()
     }
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let read = self.content()?.read(range, out);

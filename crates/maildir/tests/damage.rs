@@ -72,9 +72,12 @@ enum Damage {
 impl Damage {
     /// Every octet of a small file, some of a large one.
     fn all(octets: usize) -> Vec<Self> {
-        let step = octets.div_ceil(4_000).max(1);
-        let flips = (0..octets).step_by(step).map(|at| Self::Flip(at, if at % 2 == 0 { 0xFF } else { 1 }));
-        let cuts = (0..octets).step_by(step).map(Self::Cut);
+        // Of a large one the beginning, the end, and what lies between at some places.
+        let interesting =
+            move |at: &usize| octets < 4_000 || *at < 100 || octets - at < 300 || at % (octets / 100) == 0;
+        let flips = (0..octets).filter(interesting);
+        let flips = flips.map(|at| Self::Flip(at, if at % 2 == 0 { 0xFF } else { 1 }));
+        let cuts = (0..octets).filter(interesting).map(Self::Cut);
         let whole = [Self::Zeros, Self::Longer, Self::Gone, Self::Folder, Self::Swapped];
         flips.chain(cuts).chain(whole).collect()
     }
@@ -98,6 +101,12 @@ impl Damage {
     }
 }
 
+/// The first one is so large that the cache gets an index of its own.
+fn text(dir: &str, n: u32) -> String {
+    let long = if n == 1 { "x".repeat(70_000) } else { String::new() };
+    format!("Received: from {dir}\r\nSubject: {dir}{n}\r\nX-Long: {long}\r\n\r\n{n}\r\n")
+}
+
 #[tokio::test]
 async fn the_index_may_be_damaged_anywhere() {
     let lines = Arc::new(AtomicU32::new(0));
@@ -105,11 +114,11 @@ async fn the_index_may_be_damaged_anywhere() {
     let mut cases = 0;
     // With and without what was not yet merged into the checkpoint.
     for closed in [true, false] {
-        let h = House::with(FlagWrites::Sync);
+        let h = House::in_memory(FlagWrites::Sync);
         h.make(".other");
         for (dir, count) in [("", 8u32), (".other", 3)] {
             let m = h.open(dir).await;
-            let texts = (1..=count).map(|n| message(&format!("Subject: {dir}{n}\r\n\r\n{n}\r\n"), "\\Seen"));
+            let texts = (1..=count).map(|n| message(&text(dir, n), "\\Seen"));
             m.append(texts.collect()).await.unwrap();
             m.close().await;
             m.set_flags(&uids(&[1, 2]), store(FlagChange::Add, "\\Flagged $Forwarded work")).await.unwrap();
@@ -150,8 +159,10 @@ async fn the_index_may_be_damaged_anywhere() {
                 assert!(s.highest_mod_seq >= high, "{context}");
                 assert!(s.uid_next >= next, "{context}");
                 for uid in expected.keys() {
-                    let text = format!("Subject: {uid}\r\n\r\n{uid}\r\n");
-                    assert_eq!(body(&*m, common::uid(*uid)).await.unwrap(), text, "{context}");
+                    let text = text("", *uid);
+                    let uid = common::uid(*uid);
+                    assert_eq!(summary(&*m, uid).await, summary_of(&text), "{context}");
+                    assert_eq!(body(&*m, uid).await.unwrap(), text, "{context}");
                 }
                 let said = lines.load(Ordering::Relaxed);
                 assert!(said <= 1, "{said} lines: {context}");
@@ -164,6 +175,13 @@ async fn the_index_may_be_damaged_anywhere() {
                 let mut then = expected.clone();
                 then.insert(2, "$Forwarded \\Flagged \\Seen".to_owned());
                 assert_eq!(picture(&m.snapshot()), then, "{context}");
+                for uid in then.keys() {
+                    assert_eq!(
+                        summary(&*m, common::uid(*uid)).await,
+                        summary_of(&text("", *uid)),
+                        "{context}"
+                    );
+                }
                 assert_eq!(lines.load(Ordering::Relaxed), 0, "{context}");
                 m.close().await;
                 drop(m);

@@ -88,6 +88,43 @@ pub fn last<'a>(header: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     iter(header).filter(|f| f.is(name)).last()
 }
 
+/// Names of fields that are long and that no client asks for one by one: traces, signatures and reports.
+const BULKY: [&[u8]; 12] = [
+    b"Received",
+    b"X-Received",
+    b"DKIM-Signature",
+    b"DomainKey-Signature",
+    b"X-Google-DKIM-Signature",
+    b"ARC-Seal",
+    b"ARC-Message-Signature",
+    b"ARC-Authentication-Results",
+    b"X-Gm-Message-State",
+    b"X-Google-Smtp-Source",
+    b"X-Spam-Report",
+    b"X-Spam-Status",
+];
+const BULKY_BEGINNINGS: [&[u8]; 3] = [b"X-MS-Exchange-", b"X-Microsoft-", b"X-Forefront-"];
+
+/// Is a field of this name left out where headers are kept short?
+pub fn is_bulky(name: &[u8]) -> bool {
+    let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|n| n.eq_ignore_ascii_case(with));
+    BULKY.iter().any(|b| name.eq_ignore_ascii_case(b)) || BULKY_BEGINNINGS.iter().any(|b| begins(b))
+}
+
+/// The header without bulky fields; `None` when it has none. All octets of the others stay as they are.
+pub fn without_bulky(header: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(header.len());
+    let mut rest = header;
+    for field in iter(header) {
+        if !is_bulky(field.name) {
+            out.extend_from_slice(field.raw);
+        }
+        rest = rest.get(field.raw.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    (out.len() < header.len()).then_some(out)
+}
+
 /// HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 9051 §6.4.5.1): the fields in the order of the message, and the empty
 /// line.
 pub fn select(header: &[u8], names: &[&[u8]], how: Selection) -> Vec<u8> {
@@ -117,6 +154,14 @@ mod tests {
         assert_eq!(only, b"Subject: x\r\n  y\r\nTO : c@d\r\n\r\n");
         let not = select(HEADER, &[b"to", b"subject"], Selection::Not);
         assert_eq!(not, b"From: a@b\r\nnonsense\r\n\r\n");
+    }
+
+    #[test]
+    fn bulky_fields_are_left_out() {
+        let header = b"Received: from a\r\n\tby b\r\nFrom: a@b\r\nx-ms-exchange-any: 1\r\nTo: c\r\n\r\n";
+        assert_eq!(without_bulky(header).as_deref(), Some(&b"From: a@b\r\nTo: c\r\n\r\n"[..]));
+        assert_eq!(without_bulky(HEADER), None);
+        assert!(!is_bulky(b"Receive") && is_bulky(b"RECEIVED") && !is_bulky(b""));
     }
 
     #[test]

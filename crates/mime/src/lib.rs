@@ -4,6 +4,7 @@
 //! and what is kept of a message is bounded. All offsets, sizes and line counts are those of the wire form (CRLF).
 
 pub mod address;
+pub mod body;
 pub mod charset;
 pub mod content;
 pub mod date;

@@ -28,7 +28,14 @@ impl House {
         Self::with(FlagWrites::Lazy)
     }
     pub fn with(flag_writes: FlagWrites) -> Self {
-        let temp = TempDir::new().unwrap();
+        Self::at(TempDir::new().unwrap(), flag_writes)
+    }
+    /// Where nothing waits for a disk, if there is such a place: for thousands of small cases.
+    pub fn in_memory(flag_writes: FlagWrites) -> Self {
+        let temp = tempfile::Builder::new().tempdir_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        Self::at(temp, flag_writes)
+    }
+    fn at(temp: TempDir, flag_writes: FlagWrites) -> Self {
         let mut settings = MaildirSettings::new("test.example");
         settings.flag_writes = flag_writes;
         settings.flag_delay = Duration::from_millis(5);
@@ -148,6 +155,47 @@ pub async fn body(mailbox: &dyn Mailbox, uid: Uid) -> Result<String, String> {
         )
         .await;
     Arc::try_unwrap(got).map_or_else(|got| got.lock().unwrap().clone(), |got| got.into_inner().unwrap())
+}
+
+/// What the cache may know: RFC822.SIZE, ENVELOPE, BODY, BODYSTRUCTURE, a field.
+pub async fn summary(mailbox: &dyn Mailbox, uid: Uid) -> Vec<String> {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let into = got.clone();
+    mailbox
+        .visit(
+            vec![uid],
+            Box::new(move |m| {
+                let subject = m.fields(&[b"Subject"]).unwrap();
+                let subject = culver_mime::fields::last(&subject, b"Subject").unwrap().unfolded();
+                let size = m.size().unwrap();
+                let octets: [bytes::Bytes; 5] = [
+                    size.to_string().into(),
+                    m.envelope().unwrap(),
+                    m.body().unwrap(),
+                    m.body_structure().unwrap(),
+                    subject.into(),
+                ];
+                *into.lock().unwrap() = octets.map(|o| String::from_utf8(o.to_vec()).unwrap()).to_vec();
+                ControlFlow::Continue(())
+            }),
+        )
+        .await;
+    got.lock().unwrap().clone()
+}
+
+/// The same from the message alone.
+pub fn summary_of(text: &str) -> Vec<String> {
+    let structure = culver_mime::scan(text.as_bytes());
+    let header = &text[..text.find("\r\n\r\n").unwrap() + 4];
+    let subject = culver_mime::fields::last(header.as_bytes(), b"Subject").unwrap().unfolded();
+    let octets = [
+        text.len().to_string().into_bytes(),
+        culver_mime::envelope::envelope(header.as_bytes()),
+        structure.body(),
+        structure.body_structure(),
+        subject,
+    ];
+    octets.map(|o| String::from_utf8(o).unwrap()).to_vec()
 }
 
 pub async fn flushed(mailbox: &MaildirMailbox) {
