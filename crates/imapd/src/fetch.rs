@@ -7,7 +7,7 @@ use culver_imap::command::{Fetch, FetchItem, Numbering, Rfc822, Section, Section
 use culver_imap::response::{BodyName, FetchWriter};
 use culver_mime::fields::{self, Selection};
 use culver_mime::transfer;
-use culver_snapshot::{Record, Snapshot};
+use culver_snapshot::{Place, Record, Snapshot};
 use culver_store::{BodyReader, Failure, Message, Refusal};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -26,10 +26,25 @@ enum Item {
     Envelope,
     Body,
     BodyStructure,
-    Section { section: Section<'static>, partial: Option<(u64, u64)> },
+    Section {
+        section: Section<'static>,
+        partial: Option<(u64, u64)>,
+        name: Vec<u8>,
+    },
+    /// HEADER.FIELDS of the message itself, none of them bulky: the hot path of webmail.
+    Fields {
+        names: Vec<Vec<u8>>,
+        partial: Option<(u64, u64)>,
+        name: Vec<u8>,
+    },
     Rfc822(Rfc822),
-    Binary { part: Vec<u32>, partial: Option<(u64, u64)> },
-    BinarySize { part: Vec<u32> },
+    Binary {
+        part: Vec<u32>,
+        partial: Option<(u64, u64)>,
+    },
+    BinarySize {
+        part: Vec<u32>,
+    },
 }
 
 /// A FETCH made ready: what to write for each message and what it takes.
@@ -97,7 +112,16 @@ impl Plan {
             FetchItem::BodyStructure => Item::BodyStructure,
             FetchItem::Section { section, partial, peek } => {
                 self.sets_seen |= !peek;
-                Item::Section { section: owned(section), partial: *partial }
+                let name = BodyName::Section { section, origin: partial.map(|p| p.0) }.ready();
+                match &section.of {
+                    SectionOf::HeaderFields(names)
+                        if section.part.is_empty() && !names.iter().any(|n| fields::is_bulky(n)) =>
+                    {
+                        let names = names.iter().map(|n| n.to_vec()).collect();
+                        Item::Fields { names, partial: *partial, name }
+                    }
+                    _ => Item::Section { section: owned(section), partial: *partial, name },
+                }
             }
             FetchItem::Rfc822(which) => {
                 self.sets_seen |= !matches!(which, Rfc822::Header);
@@ -196,9 +220,22 @@ pub struct Rendered {
     /// What could not be read.
     pub failed: Vec<(Uid, Failure)>,
     len: usize,
+    scratch: Vec<u8>,
+    place: Place,
 }
 
 impl Rendered {
+    /// With a buffer that was used before.
+    pub fn reusing(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { pieces: vec![Piece::Octets(buffer)], ..Self::default() }
+    }
+
+    /// The position and record of a message in the view; messages are best asked for in order.
+    pub fn seek<'v>(&mut self, view: &'v Snapshot, uid: Uid) -> Option<(usize, &'v Record)> {
+        view.seek(uid, &mut self.place)
+    }
+
     /// Octets gathered; streams count as a full batch each.
     pub fn octets(&self) -> usize {
         self.len
@@ -241,7 +278,7 @@ impl Rendered {
                     fetch.internal_date(record.internal_date);
                     Ok(())
                 }
-                item => content(item, message, &mut fetch, &mut own),
+                item => content(item, message, &mut fetch, &mut own, &mut self.scratch),
             };
             if outcome.is_err() {
                 break;
@@ -282,14 +319,20 @@ fn content(
     message: &mut dyn Message,
     fetch: &mut FetchWriter<'_>,
     streams: &mut Vec<(usize, Box<dyn BodyReader>)>,
+    scratch: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     match item {
         Item::Size => fetch.size(message.size()?),
         Item::Envelope => fetch.envelope(&message.envelope()?),
         Item::Body => fetch.body(&message.body()?),
         Item::BodyStructure => fetch.body_structure(&message.body_structure()?),
-        Item::Section { section, partial } => {
-            let name = BodyName::Section { section, origin: partial.map(|p| p.0) };
+        Item::Fields { names, partial, name } => {
+            scratch.clear();
+            fields::select_to(scratch, &message.lean_header()?, names, Selection::Only);
+            fetch.bytes(BodyName::Ready(name), cut(scratch, *partial));
+        }
+        Item::Section { section, partial, name } => {
+            let name = BodyName::Ready(name);
             section_of(name, section, *partial, message, fetch, streams)?;
         }
         Item::Rfc822(which) => {
@@ -358,16 +401,11 @@ fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Fail
         _ => None,
     };
     let select = |header: &[u8], (names, how): (&Vec<Cow<'_, [u8]>>, Selection)| {
-        let names: Vec<&[u8]> = names.iter().map(|n| &**n).collect();
-        Found::Octets(fields::select(header, &names, how))
+        Found::Octets(fields::select(header, names, how))
     };
     let part = &section.part;
     if part.is_empty() {
         return Ok(match (&section.of, fields) {
-            (_, Some((names, Selection::Only))) => {
-                let wanted: Vec<&[u8]> = names.iter().map(|n| &**n).collect();
-                Found::Octets(fields::select(&message.fields(&wanted)?, &wanted, Selection::Only))
-            }
             (_, Some(fields)) => select(&message.header()?, fields),
             (SectionOf::Everything, _) => Found::Range(0..message.size()?),
             (SectionOf::Text, _) => {

@@ -5,7 +5,7 @@ use crate::state::Selected;
 use crate::stop::Stop;
 use crate::wire::Wire;
 use culver_base::{SearchKey, Uid, UidSet};
-use culver_mime::{date, text};
+use culver_mime::{date, fields, text};
 use culver_snapshot::search::{ContentTest, Query, Scope};
 use culver_store::{Failure, Message, Refusal};
 use futures_util::future::join_all;
@@ -180,10 +180,12 @@ fn folded(key: &SearchKey) -> SearchKey {
 fn content(test: &ContentTest, message: &mut dyn Message) -> Result<bool, Failure> {
     match test {
         ContentTest::Header { name, text } => {
-            Ok(text::matches_header(&message.fields(&[name.as_bytes()])?, name, text))
+            let bulky = fields::is_bulky(name.as_bytes());
+            let header = if bulky { message.header()? } else { message.lean_header()? };
+            Ok(text::matches_header(&header, name, text))
         }
         ContentTest::Sent(how, day) => {
-            let header = message.fields(&[b"Date"])?;
+            let header = message.lean_header()?;
             Ok(date::sent_day(&header).is_some_and(|d| how.holds(d, *day)))
         }
         ContentTest::Larger(n) => Ok(message.size()? > *n),

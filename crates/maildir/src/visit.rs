@@ -17,7 +17,7 @@ use crate::place::{Dirs, MailboxPlace};
 use bytes::Bytes;
 use culver_base::Uid;
 use culver_mime::Structure;
-use culver_snapshot::Snapshot;
+use culver_snapshot::{Place, Snapshot};
 use culver_store::io::{File, Fs};
 use culver_store::{BodyReader, Failure, Message, Refusal, Result, Visit};
 use parking_lot::RwLock;
@@ -51,10 +51,11 @@ impl Batch {
     /// Visits `uids` in their order.
     pub fn run(&self, fs: &Fs, uids: &[Uid], visit: &mut Visit) -> Outcome {
         let mut outcome = Outcome { count: 0, sizes: Vec::new(), doubt: false };
+        let mut place = Place::default();
         let cache = self.cache.reader();
         let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None, cache, learnt: Vec::new() };
         for (i, uid) in uids.iter().enumerate() {
-            let known_size = self.snapshot.by_uid(*uid).and_then(|r| r.size);
+            let known_size = self.snapshot.seek(*uid, &mut place).and_then(|(_, r)| r.size);
             let mut message = Visited {
                 shared: &mut shared,
                 uid: *uid,
@@ -213,7 +214,7 @@ pub fn draft(content: &Content, structure: Option<&Structure>) -> io::Result<Dra
     let header = content.header()?;
     match culver_mime::fields::without_bulky(&header) {
         None => draft.put(Item::Header, &header),
-        Some(slim) => draft.put(Item::SlimHeader, &slim),
+        Some(lean) => draft.put(Item::LeanHeader, &lean),
     }
     let body_structure = match structure {
         Some(structure) => Some(structure.body_structure()),
@@ -276,13 +277,11 @@ impl Message for Visited<'_, '_> {
         let header = self.content()?.header();
         header.map_err(|e| self.failure(e))
     }
-    fn fields(&mut self, names: &[&[u8]]) -> Result<Bytes> {
-        if let Some(header) = self.fact(Item::SlimHeader)
-            && !names.iter().any(|n| culver_mime::fields::is_bulky(n))
-        {
-            return Ok(header);
+    fn lean_header(&mut self) -> Result<Bytes> {
+        match self.fact(Item::LeanHeader) {
+            Some(header) => Ok(header),
+            None => self.header(),
         }
-        self.header()
     }
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let read = self.content()?.read(range, out);

@@ -127,10 +127,16 @@ pub fn without_bulky(header: &[u8]) -> Option<Vec<u8>> {
 
 /// HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 9051 §6.4.5.1): the fields in the order of the message, and the empty
 /// line.
-pub fn select(header: &[u8], names: &[&[u8]], how: Selection) -> Vec<u8> {
+pub fn select(header: &[u8], names: &[impl AsRef<[u8]>], how: Selection) -> Vec<u8> {
     let mut out = Vec::new();
+    select_to(&mut out, header, names, how);
+    out
+}
+
+/// As [`select`], behind what is in `out`.
+pub fn select_to(out: &mut Vec<u8>, header: &[u8], names: &[impl AsRef<[u8]>], how: Selection) {
     for field in iter(header) {
-        let named = names.iter().any(|n| field.is(n));
+        let named = names.iter().any(|n| field.is(n.as_ref()));
         if named == (how == Selection::Only) && (!field.name.is_empty() || how == Selection::Not) {
             out.extend_from_slice(field.raw);
             if !field.raw.ends_with(b"\n") {
@@ -139,7 +145,6 @@ pub fn select(header: &[u8], names: &[&[u8]], how: Selection) -> Vec<u8> {
         }
     }
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 #[cfg(test)]
@@ -150,9 +155,9 @@ mod tests {
 
     #[test]
     fn fields_are_chosen_in_the_order_of_the_message() {
-        let only = select(HEADER, &[b"to", b"SUBJECT"], Selection::Only);
+        let only = select(HEADER, &[b"to".as_slice(), b"SUBJECT"], Selection::Only);
         assert_eq!(only, b"Subject: x\r\n  y\r\nTO : c@d\r\n\r\n");
-        let not = select(HEADER, &[b"to", b"subject"], Selection::Not);
+        let not = select(HEADER, &[b"to".as_slice(), b"subject"], Selection::Not);
         assert_eq!(not, b"From: a@b\r\nnonsense\r\n\r\n");
     }
 

@@ -13,5 +13,5 @@ pub mod vanished;
 pub use diff::{Diff, diff};
 pub use keywords::{KeywordBits, KeywordTable};
 pub use record::{Flags, Record};
-pub use snapshot::{Counts, Edit, MailboxId, Presence, Snapshot};
+pub use snapshot::{Counts, Edit, MailboxId, Place, Presence, Snapshot};
 pub use vanished::Vanished;

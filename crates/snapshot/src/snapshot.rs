@@ -76,6 +76,13 @@ impl Counts {
     }
 }
 
+/// Where [`Snapshot::seek`] goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Place {
+    chunk: usize,
+    at: usize,
+}
+
 /// A mailbox at one moment. Cloning costs a few reference counts.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -137,6 +144,22 @@ impl Snapshot {
     pub fn find(&self, uid: Uid) -> Option<usize> {
         let i = self.lower_bound(uid);
         self.get(i).filter(|r| r.uid == uid).map(|_| i)
+    }
+    /// The position and record of a UID, for those who go through many: cheap when it follows the one before.
+    pub fn seek(&self, uid: Uid, place: &mut Place) -> Option<(usize, &Record)> {
+        let next = self.chunks.get(place.chunk).and_then(|c| c.get(place.at)).is_some_and(|r| r.uid == uid);
+        if !next {
+            place.chunk = self.chunks.partition_point(|c| c.last().is_some_and(|r| r.uid < uid));
+            place.at = self.chunks.get(place.chunk)?.partition_point(|r| r.uid < uid);
+        }
+        let chunk = self.chunks.get(place.chunk)?;
+        let record = chunk.get(place.at).filter(|r| r.uid == uid)?;
+        let index = self.starts.get(place.chunk)? + place.at;
+        place.at += 1;
+        if place.at == chunk.len() {
+            *place = Place { chunk: place.chunk + 1, at: 0 };
+        }
+        Some((index, record))
     }
     /// The record of a UID.
     pub fn by_uid(&self, uid: Uid) -> Option<&Record> {

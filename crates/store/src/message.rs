@@ -28,8 +28,8 @@ pub trait Message {
     fn body_structure(&mut self) -> Result<Bytes>;
     /// The message's own header with the empty line.
     fn header(&mut self) -> Result<Bytes>;
-    /// A header block that has all fields of these names, in their order; of the others some may be missing.
-    fn fields(&mut self, names: &[&[u8]]) -> Result<Bytes>;
+    /// The same, but fields of which [`culver_mime::fields::is_bulky`] holds may be missing.
+    fn lean_header(&mut self) -> Result<Bytes>;
     /// Appends the octets `range`, cut at the message's end, to `out`. For ranges that fit into memory.
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
     /// A reader of its own for `range`, cut at the message's end, which outlives the visit and the file's name: for

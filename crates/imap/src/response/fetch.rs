@@ -4,7 +4,7 @@
 //! [`FetchWriter::literal`] announces their length, and the caller sends as many bytes before it goes on.
 
 use super::flags::flag_words;
-use super::text::{astring, literal_header, number, two_digits};
+use super::text::{astring, literal_header, number, pair};
 use crate::command::{Rfc822, Section, SectionOf};
 use culver_base::date::MONTHS;
 use culver_base::{InternalDate, ModSeq, SeqNo, SystemFlags, Uid};
@@ -28,6 +28,51 @@ pub enum BodyName<'a> {
         /// The first decoded octet, if a part was asked for.
         origin: Option<u64>,
     },
+    /// As [`BodyName::ready`] made it, for many messages.
+    Ready(&'a [u8]),
+}
+
+impl BodyName<'_> {
+    /// The name as octets.
+    pub fn ready(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        let origin = match self {
+            Self::Section { section, origin } => {
+                out.extend_from_slice(b"BODY[");
+                section_spec(out, section);
+                out.push(b']');
+                origin
+            }
+            Self::Rfc822(old) => {
+                out.extend_from_slice(match old {
+                    Rfc822::All => b"RFC822",
+                    Rfc822::Header => b"RFC822.HEADER",
+                    Rfc822::Text => b"RFC822.TEXT",
+                });
+                None
+            }
+            Self::Binary { part, origin } => {
+                out.extend_from_slice(b"BINARY[");
+                part_numbers(out, part);
+                out.push(b']');
+                origin
+            }
+            Self::Ready(name) => {
+                out.extend_from_slice(name);
+                None
+            }
+        };
+        if let Some(origin) = origin {
+            out.push(b'<');
+            number(out, origin);
+            out.push(b'>');
+        }
+    }
 }
 
 /// Writes one FETCH response. [`Self::end`] ends it.
@@ -95,27 +140,27 @@ impl<'o> FetchWriter<'o> {
 
     /// INTERNALDATE
     pub fn internal_date(&mut self, date: InternalDate) {
-        self.name(b"INTERNALDATE \"");
         let day = date.day();
-        two_digits(self.out, u64::from(day.day));
-        self.out.push(b'-');
-        let month = MONTHS.get(usize::from(day.month) - 1).copied().unwrap_or("Jan");
-        self.out.extend_from_slice(month.as_bytes());
-        self.out.push(b'-');
-        two_digits(self.out, u64::from(day.year / 100));
-        two_digits(self.out, u64::from(day.year % 100));
+        let month = MONTHS.get(usize::from(day.month) - 1).copied().unwrap_or("Jan").as_bytes();
         let seconds = (date.unix + i64::from(date.offset) * 60).rem_euclid(86_400).unsigned_abs();
-        self.out.push(b' ');
-        two_digits(self.out, seconds / 3600);
-        self.out.push(b':');
-        two_digits(self.out, seconds / 60 % 60);
-        self.out.push(b':');
-        two_digits(self.out, seconds % 60);
-        self.out.extend_from_slice(if date.offset < 0 { b" -" } else { b" +" });
         let offset = u64::from(date.offset.unsigned_abs());
-        two_digits(self.out, offset / 60);
-        two_digits(self.out, offset % 60);
-        self.out.push(b'"');
+        let [d, c, y] = [u64::from(day.day), u64::from(day.year / 100), u64::from(day.year % 100)].map(pair);
+        let [h, m, s] = [seconds / 3600, seconds / 60 % 60, seconds % 60].map(pair);
+        let [oh, om] = [offset / 60, offset % 60].map(pair);
+        let mut text = *b"\"DD-Mon-CCYY hh:mm:ss +0000\"";
+        let mut put = |at: usize, octets: &[u8]| text[at..at + octets.len()].copy_from_slice(octets);
+        put(1, &d);
+        put(4, month);
+        put(8, &c);
+        put(10, &y);
+        put(13, &h);
+        put(16, &m);
+        put(19, &s);
+        put(22, if date.offset < 0 { b"-" } else { b"+" });
+        put(23, &oh);
+        put(25, &om);
+        self.name(b"INTERNALDATE ");
+        self.out.extend_from_slice(&text);
     }
 
     /// ENVELOPE, as ready bytes with their parentheses.
@@ -180,33 +225,8 @@ impl<'o> FetchWriter<'o> {
 
     /// The name and a space.
     fn body_name(&mut self, name: BodyName<'_>) {
-        let origin = match name {
-            BodyName::Section { section, origin } => {
-                self.name(b"BODY[");
-                section_spec(self.out, section);
-                self.out.push(b']');
-                origin
-            }
-            BodyName::Rfc822(old) => {
-                self.name(match old {
-                    Rfc822::All => b"RFC822",
-                    Rfc822::Header => b"RFC822.HEADER",
-                    Rfc822::Text => b"RFC822.TEXT",
-                });
-                None
-            }
-            BodyName::Binary { part, origin } => {
-                self.name(b"BINARY[");
-                part_numbers(self.out, part);
-                self.out.push(b']');
-                origin
-            }
-        };
-        if let Some(origin) = origin {
-            self.out.push(b'<');
-            number(self.out, origin);
-            self.out.push(b'>');
-        }
+        self.name(b"");
+        name.write(self.out);
         self.out.push(b' ');
     }
 }

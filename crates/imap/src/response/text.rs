@@ -36,9 +36,9 @@ pub fn number(out: &mut Vec<u8>, mut n: u64) {
 }
 
 /// Two digits, of a number below 100.
-pub(super) fn two_digits(out: &mut Vec<u8>, n: u64) {
-    let pair = (n % 100) as usize * 2;
-    out.extend_from_slice(&PAIRS[pair..pair + 2]);
+pub(super) fn pair(n: u64) -> [u8; 2] {
+    let at = (n % 100) as usize * 2;
+    [PAIRS[at], PAIRS[at + 1]]
 }
 
 /// `sequence-set`, `uid-set`. An empty set writes nothing; the caller must not send it.

@@ -90,21 +90,23 @@ async fn send_visited(
     let mut at = 0;
     let mut failed = Vec::new();
     let mut ready: Option<Rendered> = None;
+    let mut spare = Vec::new();
     while at < list.len() || ready.is_some() {
         let making = async {
             if at == list.len() {
                 return None;
             }
+            *work.batch.lock() = Rendered::reusing(std::mem::take(&mut spare));
             Some(batch(selected, &work, list[at..].to_vec()).await)
         };
         let sending = async {
             match ready.take() {
                 Some(batch) => batch.send(wire, &mut failed).await,
-                None => Ok(()),
+                None => Ok(Vec::new()),
             }
         };
         let (made, sent) = tokio::join!(making, sending);
-        sent?;
+        spare = sent?;
         ready = made.map(|(visited, batch)| {
             // A batch without progress would never end; what is left cannot be had.
             at += if visited.count == 0 { list.len() - at } else { visited.count };
@@ -130,8 +132,9 @@ async fn batch(selected: &Selected, work: &Arc<Work>, uids: Vec<Uid>) -> (Visite
             uids,
             Box::new(move |message| {
                 let mut batch = job.batch.lock();
-                let Some(index) = job.view.find(message.uid()) else { return ControlFlow::Continue(()) };
-                let Some(record) = job.view.get(index) else { return ControlFlow::Continue(()) };
+                let Some((index, record)) = batch.seek(&job.view, message.uid()) else {
+                    return ControlFlow::Continue(());
+                };
                 batch.message(&job.plan, &job.view, &job.recent, index, record, &job.newly_seen, message);
                 if batch.octets() >= BATCH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
@@ -142,11 +145,16 @@ async fn batch(selected: &Selected, work: &Arc<Work>, uids: Vec<Uid>) -> (Visite
 }
 
 impl Rendered {
-    async fn send(self, wire: &mut Wire, failed: &mut Vec<(Uid, Failure)>) -> Result<(), Stop> {
+    /// Gives back a buffer to be used again.
+    async fn send(self, wire: &mut Wire, failed: &mut Vec<(Uid, Failure)>) -> Result<Vec<u8>, Stop> {
         failed.extend(self.failed);
+        let mut spare = Vec::new();
         for piece in self.pieces {
             match piece {
-                Piece::Octets(octets) => wire.send(&octets).await?,
+                Piece::Octets(octets) => {
+                    wire.send(&octets).await?;
+                    spare = octets;
+                }
                 Piece::Stream(mut reader) => {
                     while reader.remaining() > 0 {
                         // The length has been announced: a failure now cannot be answered, only the session ended.
@@ -160,7 +168,7 @@ impl Rendered {
                 }
             }
         }
-        Ok(())
+        Ok(spare)
     }
 }
 

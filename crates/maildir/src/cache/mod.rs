@@ -359,7 +359,12 @@ impl CacheReader {
             }
             end = longer;
         }
-        let mut window = vec![0; usize::try_from(end - slot.at).ok()?];
+        // The last one can be used again unless somebody still looks at it.
+        let mut window: Vec<u8> = match std::mem::take(&mut self.window).try_into_mut() {
+            Ok(old) => old.into(),
+            Err(_) => Vec::new(),
+        };
+        window.resize(usize::try_from(end - slot.at).ok()?, 0);
         let n = self.file.read_full_at(&mut window, slot.at).ok()?;
         window.truncate(n);
         (self.window, self.window_at) = (window.into(), slot.at);

@@ -23,14 +23,14 @@ pub enum Item {
     /// The whole header.
     Header = 1,
     /// The header without bulky fields ([`culver_mime::fields::is_bulky`]).
-    SlimHeader = 2,
+    LeanHeader = 2,
     /// ENVELOPE
     Envelope = 3,
     /// BODYSTRUCTURE
     BodyStructure = 4,
 }
 
-const ITEMS: [Item; 4] = [Item::Header, Item::SlimHeader, Item::Envelope, Item::BodyStructure];
+const ITEMS: [Item; 4] = [Item::Header, Item::LeanHeader, Item::Envelope, Item::BodyStructure];
 
 /// A record in the making.
 pub struct Draft {
@@ -147,7 +147,7 @@ mod tests {
     fn frame(uid: Uid, envelope: &[u8]) -> Vec<u8> {
         let mut draft = Draft::new(77);
         draft.put(Item::Envelope, envelope);
-        draft.put(Item::SlimHeader, b"");
+        draft.put(Item::LeanHeader, b"");
         draft.finish(uid).unwrap().frame
     }
 
@@ -161,7 +161,7 @@ mod tests {
             prop_assert_eq!(first(&octets), Some((octets.len(), uid)));
             let facts = Facts::read(&octets.clone().into(), uid).unwrap();
             prop_assert_eq!(facts.get(Item::Envelope), Some(envelope.clone().into()));
-            prop_assert_eq!(facts.get(Item::SlimHeader), Some(Bytes::new()));
+            prop_assert_eq!(facts.get(Item::LeanHeader), Some(Bytes::new()));
             prop_assert!(facts.get(Item::BodyStructure).is_none());
             let copy = facts.of_copy(Uid::MIN).unwrap();
             prop_assert_eq!(copy.frame, frame(Uid::MIN, &envelope));

@@ -165,7 +165,7 @@ pub async fn summary(mailbox: &dyn Mailbox, uid: Uid) -> Vec<String> {
         .visit(
             vec![uid],
             Box::new(move |m| {
-                let subject = m.fields(&[b"Subject"]).unwrap();
+                let subject = m.lean_header().unwrap();
                 let subject = culver_mime::fields::last(&subject, b"Subject").unwrap().unfolded();
                 let size = m.size().unwrap();
                 let octets: [bytes::Bytes; 5] = [
