@@ -294,8 +294,11 @@ impl MaildirAccount {
                 if let Some(mailbox) = slot.mailbox.take() {
                     mailbox.close().await;
                 }
-            } else if slot.mailbox.is_some() && !unused {
-                slot.used = now;
+            } else if let Some(mailbox) = &slot.mailbox {
+                mailbox.forget_columns(now);
+                if !unused {
+                    slot.used = now;
+                }
             }
         }
         self.slots.lock().retain(|_, slot| {

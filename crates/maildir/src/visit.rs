@@ -19,7 +19,7 @@ use culver_base::Uid;
 use culver_mime::Structure;
 use culver_snapshot::{Place, Snapshot};
 use culver_store::io::{File, Fs};
-use culver_store::{BodyReader, Failure, Message, Refusal, Result, Visit};
+use culver_store::{BodyReader, Effort, Failure, Message, Refusal, Result, Visit};
 use parking_lot::RwLock;
 use std::io;
 use std::ops::Range;
@@ -199,7 +199,9 @@ impl Visited<'_, '_> {
     /// Puts down what was found out of a message that had to be opened, if the cache does not know it.
     fn learn(&mut self) {
         let Some(Ok(content)) = &self.content else { return };
-        if self.shared.cache.is_none() || matches!(&self.facts, Some(Some(f)) if f.size == content.size()) {
+        let known = matches!(&self.facts, Some(Some(f))
+            if f.size == content.size() && (self.structure.is_none() || f.get(Item::BodyStructure).is_some()));
+        if self.shared.cache.is_none() || known {
             return;
         }
         if let Ok(draft) = draft(content, self.structure.as_deref()) {
@@ -216,16 +218,28 @@ pub fn draft(content: &Content, structure: Option<&Structure>) -> io::Result<Dra
         None => draft.put(Item::Header, &header),
         Some(lean) => draft.put(Item::LeanHeader, &lean),
     }
-    let body_structure = match structure {
-        Some(structure) => Some(structure.body_structure()),
-        None if content.is_small() => Some(content.structure()?.body_structure()),
-        None => None,
+    let made;
+    let structure = match structure {
+        None if content.is_small() => {
+            made = content.structure()?;
+            Some(&made)
+        }
+        known => known,
     };
-    if let Some(body_structure) = body_structure {
-        draft.put(Item::BodyStructure, &body_structure);
+    if let Some(structure) = structure {
+        draft.put(Item::BodyStructure, &structure.body_structure());
+        draft.put(Item::Preview, preview(content, structure)?.as_bytes());
     }
     draft.put(Item::Envelope, &culver_mime::envelope::envelope(&header));
+    draft.put(Item::Columns, &culver_mime::columns::columns(&header));
     Ok(draft)
+}
+
+fn preview(content: &Content, structure: &Structure) -> io::Result<String> {
+    let Some((part, range)) = culver_mime::preview::source(structure) else { return Ok(String::new()) };
+    let mut octets = Vec::new();
+    content.read(range, &mut octets)?;
+    Ok(culver_mime::preview::preview(part, &octets))
 }
 
 impl Message for Visited<'_, '_> {
@@ -276,6 +290,23 @@ impl Message for Visited<'_, '_> {
         }
         let header = self.content()?.header();
         header.map_err(|e| self.failure(e))
+    }
+    fn columns(&mut self) -> Result<Bytes> {
+        match self.fact(Item::Columns) {
+            Some(known) => Ok(known),
+            None => Ok(culver_mime::columns::columns(&self.header()?).into()),
+        }
+    }
+    fn preview(&mut self, how: Effort) -> Result<Option<Bytes>> {
+        if let Some(known) = self.fact(Item::Preview) {
+            return Ok(Some(known));
+        }
+        if how == Effort::AtHand && self.content.is_none() {
+            return Ok(None);
+        }
+        let structure = self.structure()?;
+        let made = preview(self.content()?, &structure);
+        made.map(|text| Some(text.into())).map_err(|e| self.failure(e))
     }
     fn lean_header(&mut self) -> Result<Bytes> {
         match self.fact(Item::LeanHeader) {

@@ -28,9 +28,14 @@ pub enum Item {
     Envelope = 3,
     /// BODYSTRUCTURE
     BodyStructure = 4,
+    /// What SEARCH, SORT and THREAD work on ([`culver_mime::columns`]).
+    Columns = 5,
+    /// PREVIEW, UTF-8.
+    Preview = 6,
 }
 
-const ITEMS: [Item; 4] = [Item::Header, Item::LeanHeader, Item::Envelope, Item::BodyStructure];
+const ITEMS: [Item; 6] =
+    [Item::Header, Item::LeanHeader, Item::Envelope, Item::BodyStructure, Item::Columns, Item::Preview];
 
 /// A record in the making.
 pub struct Draft {
