@@ -1,4 +1,4 @@
-//! SORT and THREAD (RFC 5256 §4), with MODSEQ (RFC 7162 §3.1.6).
+//! SORT and THREAD (RFC 5256 §4), with MODSEQ (RFC 7162 §3.1.9).
 
 use super::text::number;
 use culver_base::ModSeq;
@@ -143,7 +143,7 @@ mod tests {
             sort(&mut out, numbers, m);
             String::from_utf8(out).unwrap()
         };
-        // RFC 5256 §4; RFC 7162 §3.1.6.
+        // RFC 5256 §4; RFC 7162 §3.1.9.
         assert_eq!(show(&[2, 84, 882], None), "* SORT 2 84 882\r\n");
         assert_eq!(show(&[2, 5], ModSeq::new(917_162_500)), "* SORT 2 5 (MODSEQ 917162500)\r\n");
         assert_eq!(show(&[], ModSeq::new(7)), "* SORT\r\n");

@@ -1,4 +1,4 @@
-//! SORT (RFC 5256; ESORT: RFC 5267 §3; keys of RFC 5957; MODSEQ: RFC 7162 §3.1.6).
+//! SORT (RFC 5256; ESORT: RFC 5267 §3; keys of RFC 5957; MODSEQ: RFC 7162 §3.1.9).
 
 use crate::command::search::{Outcome, completed, criteria, highest, saved};
 use crate::context::Context;
