@@ -218,6 +218,11 @@ impl<'a> Columns<'a> {
         (octets.len() >= TEXTS && octets.len() == TEXTS + all).then_some(this)
     }
 
+    /// From octets of which [`Self::parse`] has held once. Of others the answers are wrong, but there are some.
+    pub fn again(octets: &'a [u8]) -> Self {
+        Self { octets }
+    }
+
     fn len(self, i: usize) -> usize {
         let at = FIXED + 2 * i;
         self.octets.get(at..at + 2).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]])))

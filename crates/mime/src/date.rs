@@ -17,7 +17,9 @@ pub fn sent(value: &[u8]) -> (Option<i64>, Option<Date>) {
     let mut words = text.split_whitespace().skip_while(|w| !w.contains(':'));
     let time = words.next().and_then(time).unwrap_or(0);
     let zone = words.next().map_or(0, zone);
-    (Some(day.days_since_epoch() * 86_400 + time - zone * 60), Some(day))
+    // RFC 5322 §3.3: the year is 1900 or later.
+    let moment = (day.year >= 1900).then(|| day.days_since_epoch() * 86_400 + time - zone * 60);
+    (moment, Some(day))
 }
 
 /// `hh:mm[:ss]` in seconds.
@@ -102,6 +104,7 @@ mod tests {
         for (value, unix) in moments {
             assert_eq!(sent(value.as_bytes()).0, Some(unix), "{value}");
         }
+        assert_eq!(sent(b"Sat, 18 May 0102 19:56:53 -0900"), (None, Date::new(102, 5, 18)));
         assert_eq!(sent_day(b"Date: soon\r\n\r\n"), None);
         assert_eq!(sent_day(b"\r\n"), None);
     }

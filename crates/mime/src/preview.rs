@@ -1,7 +1,7 @@
 //! PREVIEW (RFC 8970): the first words that a reader would see.
 //!
-//! From the first text/plain part that is not an attachment, else from text/html without its markup. White space is
-//! collapsed, quoted lines are left out while there are others.
+//! From the first text/plain part that is not an attachment, else from text/html without its markup, else from another
+//! text. White space is collapsed, quoted lines are left out while there are others.
 
 use crate::structure::{Kind, Part, Structure};
 use crate::{charset, transfer};
@@ -20,7 +20,9 @@ pub fn source(structure: &Structure) -> Option<(&Part, Range<u64>)> {
         |p: &&Part| p.content.media.is_none() || p.content.is_type("text") && p.content.is_subtype("plain");
     let html = |p: &&Part| p.content.is_type("text") && p.content.is_subtype("html");
     let mut leaves = structure.parts.iter().filter(shown);
-    let part = leaves.clone().find(plain).or_else(|| leaves.find(html))?;
+    let text = |p: &&Part| p.content.is_type("text");
+    let part =
+        leaves.clone().find(plain).or_else(|| leaves.clone().find(html)).or_else(|| leaves.find(text))?;
     Some((part, part.body.start..part.body.end.min(part.body.start + LOOKED_AT)))
 }
 

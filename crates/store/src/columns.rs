@@ -42,8 +42,11 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Adds a message, in any order.
+    /// Adds a message, in any order. What is no columns is left out.
     pub fn add(&mut self, uid: Uid, columns: &[u8]) {
+        if Columns::parse(columns).is_none() {
+            return;
+        }
         let (Ok(at), Ok(len)) = (u32::try_from(self.octets.len()), u32::try_from(columns.len())) else {
             return;
         };
@@ -107,7 +110,7 @@ impl ColumnTable {
     }
 
     fn at(&self, i: usize) -> Option<Columns<'_>> {
-        Columns::parse(octets_of(&self.chunks, self.slots.get(i)?))
+        Some(Columns::again(octets_of(&self.chunks, self.slots.get(i)?)))
     }
 
     /// Goes through messages in the order of their UIDs, which is cheap.
