@@ -275,7 +275,5 @@ fn whole(
 ) -> Result<bool, Failure> {
     let size = message.size()?.min(SEARCHED);
     let structure = message.structure()?;
-    let mut octets = Vec::with_capacity(size as usize);
-    message.read(0..size, &mut octets)?;
-    Ok(test(&octets, &structure))
+    Ok(test(&message.octets(0..size)?, &structure))
 }

@@ -69,19 +69,20 @@ impl Batch {
             let flow = visit(&mut message);
             outcome.count += 1;
             outcome.doubt |= message.found_elsewhere;
-            if let Some(Ok(content)) = &message.content
-                && known_size != Some(content.size())
+            message.learn();
+            let counted = message.content.as_ref().and_then(|c| c.as_ref().ok()).and_then(Content::counted);
+            if let Some(is) = counted
+                && known_size != Some(is)
             {
                 if let Some(told) = known_size {
-                    tracing::info!(place = %self.place.label(), uid = uid.get(), told, is = content.size(), "a message's size is not what its name says");
+                    tracing::info!(place = %self.place.label(), uid = uid.get(), told, is, "a message's size is not what its name says");
                 }
-                outcome.sizes.push((*uid, content.size()));
+                outcome.sizes.push((*uid, is));
             } else if known_size.is_none()
                 && let Some(Some(facts)) = &message.facts
             {
                 outcome.sizes.push((*uid, facts.size));
             }
-            message.learn();
             if flow.is_break() {
                 break;
             }
@@ -198,10 +199,13 @@ impl Visited<'_, '_> {
 
     /// Puts down what was found out of a message that had to be opened, if the cache does not know it.
     fn learn(&mut self) {
+        if !matches!(&self.content, Some(Ok(_))) {
+            return;
+        }
+        let has_structure = self.structure.is_some();
+        let known = self.facts().is_some_and(|f| !has_structure || f.get(Item::BodyStructure).is_some());
         let Some(Ok(content)) = &self.content else { return };
-        let known = matches!(&self.facts, Some(Some(f))
-            if f.size == content.size() && (self.structure.is_none() || f.get(Item::BodyStructure).is_some()));
-        if self.shared.cache.is_none() || known {
+        if known || self.shared.cache.is_none() {
             return;
         }
         if let Ok(draft) = draft(content, self.structure.as_deref()) {
@@ -317,6 +321,10 @@ impl Message for Visited<'_, '_> {
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let read = self.content()?.read(range, out);
         read.map_err(|e| self.failure(e))
+    }
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let octets = self.content()?.octets(range);
+        octets.map_err(|e| self.failure(e))
     }
     fn reader(&mut self, range: Range<u64>) -> Result<Box<dyn BodyReader>> {
         let place = self.shared.batch.place.clone();

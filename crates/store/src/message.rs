@@ -46,6 +46,9 @@ pub trait Message {
     fn lean_header(&mut self) -> Result<Bytes>;
     /// Appends the octets `range`, cut at the message's end, to `out`. For ranges that fit into memory.
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
+    /// The octets `range`, cut at the message's end, without copying them where they are in memory. For ranges that
+    /// fit into memory.
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes>;
     /// A reader of its own for `range`, cut at the message's end, which outlives the visit and the file's name: for
     /// what is streamed to a client.
     fn reader(&mut self, range: Range<u64>) -> Result<Box<dyn BodyReader>>;

@@ -22,7 +22,7 @@ pub fn sort(out: &mut Vec<u8>, sorted: &[u32], mod_seq: Option<ModSeq>) {
 pub fn ordered_set(out: &mut Vec<u8>, numbers: &[u32]) {
     let mut rest = numbers;
     while let Some(&first) = rest.first() {
-        let run = rest.iter().zip(first..).take_while(|(n, want)| **n == *want).count();
+        let run = rest.iter().zip(first..=u32::MAX).take_while(|(n, want)| **n == *want).count();
         if rest.len() < numbers.len() {
             out.push(b',');
         }
