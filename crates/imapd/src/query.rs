@@ -258,22 +258,15 @@ fn content(test: &ContentTest, message: &mut dyn Message) -> Result<bool, Failur
         ContentTest::Larger(n) => Ok(message.size()? > *n),
         ContentTest::Smaller(n) => Ok(message.size()? < *n),
         ContentTest::Body(needle) => {
-            whole(message, |octets, structure| text::matches_body(octets, structure, needle))
+            let parts = message.text_parts()?;
+            Ok(text::matches_parts(&message.octets(0..SEARCHED)?, &parts, needle))
         }
         ContentTest::Text(needle) => {
-            whole(message, |octets, structure| text::matches_text(octets, structure, needle))
+            let structure = message.structure()?;
+            Ok(text::matches_text(&message.octets(0..SEARCHED)?, &structure, needle))
         }
     }
 }
 
 /// The most of one message that BODY and TEXT look at.
 const SEARCHED: u64 = 64 * 1024 * 1024;
-
-fn whole(
-    message: &mut dyn Message,
-    test: impl FnOnce(&[u8], &culver_mime::Structure) -> bool,
-) -> Result<bool, Failure> {
-    let size = message.size()?.min(SEARCHED);
-    let structure = message.structure()?;
-    Ok(test(&message.octets(0..size)?, &structure))
-}

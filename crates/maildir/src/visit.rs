@@ -233,6 +233,7 @@ pub fn draft(content: &Content, structure: Option<&Structure>) -> io::Result<Dra
     if let Some(structure) = structure {
         draft.put(Item::BodyStructure, &structure.body_structure());
         draft.put(Item::Preview, preview(content, structure)?.as_bytes());
+        draft.put(Item::TextParts, &culver_mime::text::text_parts(structure));
     }
     draft.put(Item::Envelope, &culver_mime::envelope::envelope(&header));
     draft.put(Item::Columns, &culver_mime::columns::columns(&header));
@@ -299,6 +300,12 @@ impl Message for Visited<'_, '_> {
         match self.fact(Item::Columns) {
             Some(known) => Ok(known),
             None => Ok(culver_mime::columns::columns(&self.header()?).into()),
+        }
+    }
+    fn text_parts(&mut self) -> Result<Bytes> {
+        match self.fact(Item::TextParts) {
+            Some(known) => Ok(known),
+            None => Ok(culver_mime::text::text_parts(&*self.structure()?).into()),
         }
     }
     fn preview(&mut self, how: Effort) -> Result<Option<Bytes>> {

@@ -39,6 +39,8 @@ pub trait Message {
     fn header(&mut self) -> Result<Bytes>;
     /// The header decoded for SEARCH, SORT and THREAD ([`culver_mime::columns`]).
     fn columns(&mut self) -> Result<Bytes>;
+    /// Where its text is ([`culver_mime::text::text_parts`]).
+    fn text_parts(&mut self) -> Result<Bytes>;
     /// The first words of its text (RFC 8970), UTF-8; empty when it has none. `None`: it is not at hand, and `how`
     /// does not allow to read the message for it.
     fn preview(&mut self, how: Effort) -> Result<Option<Bytes>>;

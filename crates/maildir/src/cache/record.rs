@@ -32,10 +32,19 @@ pub enum Item {
     Columns = 5,
     /// PREVIEW, UTF-8.
     Preview = 6,
+    /// Where the text is ([`culver_mime::text::text_parts`]).
+    TextParts = 7,
 }
 
-const ITEMS: [Item; 6] =
-    [Item::Header, Item::LeanHeader, Item::Envelope, Item::BodyStructure, Item::Columns, Item::Preview];
+const ITEMS: [Item; 7] = [
+    Item::Header,
+    Item::LeanHeader,
+    Item::Envelope,
+    Item::BodyStructure,
+    Item::Columns,
+    Item::Preview,
+    Item::TextParts,
+];
 
 /// A record in the making.
 pub struct Draft {
