@@ -44,6 +44,13 @@ impl Wire {
         self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    /// The client is in the middle of something: see [`Stream::acknowledge`].
+    pub fn acknowledge(&self) {
+        if let Some(stream) = &self.stream {
+            stream.acknowledge();
+        }
+    }
+
     /// What came and was not used.
     pub fn input(&self) -> &[u8] {
         &self.input

@@ -181,7 +181,7 @@ impl MaildirMailbox {
     pub(crate) async fn look(&self, force: Force) -> Result<()> {
         let looked = move |core: &mut Core, fs: &Fs| {
             let unknown = core.look(fs, force)?;
-            if unknown.is_empty() {
+            if unknown.is_empty() && force != Force::Identity {
                 core.settle_floor();
             }
             Ok::<_, Failure>(unknown)
