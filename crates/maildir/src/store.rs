@@ -210,6 +210,7 @@ mod tests {
             owner: None,
             root: temp.path().join("mail"),
             control: None,
+            index: None,
             layout: Layout::default(),
         };
         let account = store.maildir_account(&place).await.unwrap();

@@ -47,6 +47,7 @@ fn place(account: &culver_directory::Account) -> Place {
         owner: account.uid.zip(account.gid).map(|(uid, gid)| Owner { uid, gid }),
         root: account.mail.root.clone(),
         control: account.mail.control.clone(),
+        index: account.mail.index.clone(),
         layout: match account.mail.layout {
             culver_directory::Layout::MaildirPlusPlus => Layout::MaildirPlusPlus,
             culver_directory::Layout::Fs => Layout::Fs,
