@@ -17,7 +17,7 @@ use crate::special_use::{self, SpecialUses};
 use crate::spool::MaildirSpool;
 use crate::store::{Auto, Common};
 use crate::subscriptions::{self, Subscriptions};
-use crate::tree::{Node, Tree};
+use crate::tree::{Node, Repairs, Tree};
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
@@ -177,7 +177,7 @@ impl MaildirAccount {
     }
 
     /// Where a mailbox is. A name that cannot be on this disk does not exist.
-    fn mailbox_place(&self, name: &MailboxName) -> Result<MailboxPlace> {
+    pub(crate) fn mailbox_place(&self, name: &MailboxName) -> Result<MailboxPlace> {
         let path = self.names.directory(name).map_err(|_| Refusal::NonExistent)?;
         let dir = PathBuf::from(OsStr::from_bytes(&path));
         let control_root = self.control_root();
@@ -217,7 +217,8 @@ impl MaildirAccount {
         let (names, root, control) = (self.names, self.place.root.clone(), self.place.control.clone());
         let looked = self.job(move |fs| {
             let root = fs.open_root(&root)?;
-            let tree = if tree.is_current(&root) { None } else { Some(Tree::read(&root, names)?) };
+            let tree =
+                if tree.is_current(&root) { None } else { Some(Tree::read(&root, names, Repairs::Make)?) };
             let control = match control {
                 Some(path) => fs.make_root(&path)?,
                 None => root,
@@ -306,6 +307,10 @@ impl MaildirAccount {
         let mailbox = MaildirMailbox::open(self.mailbox_place(name)?).await?;
         slot.mailbox = Some(mailbox.clone());
         Ok(mailbox)
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        self.names
     }
 
     pub(crate) fn has_mailboxes(&self) -> bool {

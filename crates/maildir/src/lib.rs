@@ -2,6 +2,7 @@
 //! locks, so that either program can serve the same tree, also in turns.
 
 pub mod account;
+pub mod adopt;
 pub mod append;
 mod background;
 pub mod cache;
@@ -29,12 +30,14 @@ pub mod mailbox;
 pub mod model;
 pub mod open;
 pub mod place;
+pub mod release;
 pub mod scan;
 pub mod special_use;
 pub mod spool;
 pub mod state;
 pub mod store;
 pub mod subscriptions;
+pub mod survey;
 pub mod sync;
 pub mod transfer;
 pub mod tree;

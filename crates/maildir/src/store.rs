@@ -114,6 +114,26 @@ impl MaildirStore {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The account without opening it: nothing on disk is made.
+    pub(crate) fn unopened(&self, place: &Place) -> MaildirAccount {
+        MaildirAccount::new(place.clone(), self.inner.common.clone())
+    }
+
+    /// The pool of threads.
+    pub(crate) fn io(&self) -> &Arc<Io> {
+        &self.inner.common.io
+    }
+
+    /// Writes out and closes what is open of an account, and forgets it. Nobody may be using it.
+    pub async fn close_account(&self, place: &Place) {
+        let kept = self.inner.accounts.lock().remove(place);
+        if let Some(kept) = kept {
+            for mailbox in kept.account.take_all().await {
+                mailbox.close().await;
+            }
+        }
+    }
+
     /// As [`Store::account`], but the concrete account.
     pub async fn maildir_account(&self, place: &Place) -> Result<Arc<MaildirAccount>> {
         self.inner.start_tidying();

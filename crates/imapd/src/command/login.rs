@@ -41,7 +41,7 @@ pub async fn open(
 }
 
 /// Where the account's mail lies, as the store wants it.
-fn place(account: &culver_directory::Account) -> Place {
+pub fn place(account: &culver_directory::Account) -> Place {
     Place {
         account: account.name.clone(),
         owner: account.uid.zip(account.gid).map(|(uid, gid)| Owner { uid, gid }),
