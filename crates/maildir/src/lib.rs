@@ -41,6 +41,7 @@ pub mod survey;
 pub mod sync;
 pub mod transfer;
 pub mod tree;
+pub mod uidl;
 pub mod uidlist;
 pub mod uidvalidity;
 pub mod visit;

@@ -124,6 +124,21 @@ impl MaildirStore {
         &self.inner.common.io
     }
 
+    /// The POP3 identifiers of an account's INBOX, in POP3's order, as its files say: see [`uidl`](crate::uidl).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn pop3_identifiers(
+        &self,
+        place: &Place,
+        template: crate::uidl::Template,
+    ) -> Result<Vec<(culver_base::Uid, Vec<u8>)>> {
+        let at = self.unopened(place).mailbox_place(&MailboxName::inbox())?;
+        let label = at.label();
+        let read = self.io().run(place.owner, move |fs| crate::uidl::load(fs, &at, &template)).await?;
+        read.map_err(|e| culver_store::error::from_io("reading dovecot-uidlist", &label, e))
+    }
+
     /// Writes out and closes what is open of an account, and forgets it. Nobody may be using it.
     pub async fn close_account(&self, place: &Place) {
         let kept = self.inner.accounts.lock().remove(place);
