@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     #[command(flatten)]
-    verify: verify::Arguments,
+    verify: verify::Comparison,
 }
 
 /// Adopts, or compares.

@@ -32,7 +32,7 @@ const PASSWORD: &str = "CULVER_VERIFY_PASSWORD";
 
 /// What belongs to `--verify`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct Comparison {
     /// Compares what the old server says with what Culver says. Both must be running; nothing is changed.
     #[arg(long, requires = "server")]
     pub verify: bool,
@@ -78,7 +78,7 @@ pub struct Arguments {
 }
 
 /// Compares.
-pub fn run(arguments: &Arguments, which: &Which, config: &Path, as_json: bool) -> Result<()> {
+pub fn run(arguments: &Comparison, which: &Which, config: &Path, as_json: bool) -> Result<()> {
     let asked = Asked::new(arguments)?;
     let template = Template::parse(&arguments.uidl);
     let template =
@@ -164,7 +164,7 @@ impl Told {
 
 /// Whom to ask, and as whom.
 struct Asked<'a> {
-    arguments: &'a Arguments,
+    arguments: &'a Comparison,
     old: Server,
     pop3: Option<Server>,
     culver: Server,
@@ -210,7 +210,7 @@ fn pairs(file: &Path) -> Result<HashMap<String, String>> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(arguments: &'a Arguments) -> Result<Self> {
+    fn new(arguments: &'a Comparison) -> Result<Self> {
         let (imap, pop3) = if arguments.tls { (993, 995) } else { (143, 110) };
         let trust = if !arguments.tls || arguments.insecure {
             Trust::Anybody
