@@ -36,7 +36,7 @@ impl Source for Table {
 }
 
 fn account(name: &str, stored: &str) -> Account {
-    let mail = MailLocation { root: "/m".into(), control: None, layout: Layout::Fs };
+    let mail = MailLocation { root: "/m".into(), control: None, index: None, layout: Layout::Fs };
     Account { secret: Secret::Stored(stored.to_owned()), ..Account::new(format!("{name}@example.com"), mail) }
 }
 

@@ -3,11 +3,13 @@
 
 mod config_command;
 mod demo;
+mod migrate;
 mod parts;
 mod passwd;
 mod sandbox;
 mod serve;
 mod server;
+mod state_lock;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +36,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Check and show the configuration.
     Config(config_command::Arguments),
+    /// Take mail over from Dovecot or Courier, in place, ahead of the first login. Or compare with the old server (--verify).
+    Adopt(migrate::adopt::Arguments),
+    /// Prepare the way back to Dovecot.
+    Release(migrate::release::Arguments),
     /// Accounts of the built-in directory.
     User(WithConfig<culver_admin::UserCommand>),
     /// Domains of the built-in directory.
@@ -74,6 +80,8 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Config(arguments) => config_command::run(&arguments),
+        Command::Adopt(arguments) => migrate::adopt::run(&arguments),
+        Command::Release(arguments) => migrate::release::run(&arguments),
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);

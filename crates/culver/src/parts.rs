@@ -50,30 +50,8 @@ impl Parts {
     /// # Errors
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
-        let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
-        for source in &settings.directory {
-            sources.push(match source.source {
-                Source::Builtin => Arc::new(builtin(settings, source)?),
-                Source::PasswdFile => {
-                    let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
-                    if let [only] = &source.domain[..] {
-                        file = file.bare_names_in(&only.name);
-                    }
-                    Arc::new(Passwd::new(file, source))
-                }
-            });
-        }
-        let directory = Arc::new(Directory::new(sources));
-        let mut io = IoSettings {
-            first_valid_uid: settings.auth.first_valid_uid,
-            first_valid_gid: settings.auth.first_valid_gid,
-            ..IoSettings::default()
-        };
-        if settings.store.io_threads > 0 {
-            io.threads = settings.store.io_threads as usize;
-        }
-        let io = Io::new(io).context("cannot start the threads that read and write mail")?;
-        let store: Arc<dyn Store> = Arc::new(MaildirStore::new(Arc::new(io), store_settings(settings)));
+        let directory = directory(settings)?;
+        let store: Arc<dyn Store> = Arc::new(store(settings)?);
         let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
         let imap = Arc::new(Current(ArcSwap::from(imap(settings, &lasting))));
         Ok(Self { lasting, imap })
@@ -93,6 +71,44 @@ impl Parts {
     pub async fn close(&self) {
         self.lasting.store.close().await;
     }
+}
+
+/// The accounts.
+///
+/// # Errors
+/// When a source cannot be opened.
+pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
+    let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
+    for source in &settings.directory {
+        sources.push(match source.source {
+            Source::Builtin => Arc::new(builtin(settings, source)?),
+            Source::PasswdFile => {
+                let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
+                if let [only] = &source.domain[..] {
+                    file = file.bare_names_in(&only.name);
+                }
+                Arc::new(Passwd::new(file, source))
+            }
+        });
+    }
+    Ok(Arc::new(Directory::new(sources)))
+}
+
+/// The mail.
+///
+/// # Errors
+/// When the threads cannot be started.
+pub fn store(settings: &Settings) -> Result<MaildirStore> {
+    let mut io = IoSettings {
+        first_valid_uid: settings.auth.first_valid_uid,
+        first_valid_gid: settings.auth.first_valid_gid,
+        ..IoSettings::default()
+    };
+    if settings.store.io_threads > 0 {
+        io.threads = settings.store.io_threads as usize;
+    }
+    let io = Io::new(io).context("cannot start the threads that read and write mail")?;
+    Ok(MaildirStore::new(Arc::new(io), store_settings(settings)))
 }
 
 /// What does not change when settings are read again.
@@ -190,6 +206,22 @@ fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
         uid: Some(source.uid).filter(|id| *id > 0),
         gid: Some(source.gid).filter(|id| *id > 0),
     }
+}
+
+/// Is the built-in directory's file there, if the configuration names one? To open it would make it.
+///
+/// # Errors
+/// When it is not.
+pub fn is_there(settings: &Settings) -> Result<()> {
+    let file = settings.state_dir.join("directory.sqlite");
+    let wanted = settings.directory.iter().any(|d| d.source == Source::Builtin);
+    if wanted && !file.exists() {
+        anyhow::bail!(
+            "there are no accounts yet: {} is missing. Add some with culver user add, or name a passwd-file in the configuration",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 /// The built-in directory, for commands that edit it.

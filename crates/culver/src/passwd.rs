@@ -12,6 +12,8 @@ pub struct Passwd {
     file: PasswdFile,
     /// Secondary domain to primary.
     domains: HashMap<String, String>,
+    /// Primary domains.
+    primaries: Vec<String>,
     scheme: String,
 }
 
@@ -24,7 +26,13 @@ impl Passwd {
                 domains.insert(alias.to_lowercase(), domain.name.to_lowercase());
             }
         }
-        Self { file, domains, scheme: settings.default_scheme.trim_matches(['{', '}']).to_uppercase() }
+        let primaries = settings.domain.iter().map(|d| d.name.to_lowercase()).collect();
+        Self {
+            file,
+            domains,
+            primaries,
+            scheme: settings.default_scheme.trim_matches(['{', '}']).to_uppercase(),
+        }
     }
 
     /// The login in its primary domain.
@@ -38,6 +46,10 @@ impl Passwd {
 impl Source for Passwd {
     fn name(&self) -> &str {
         "passwd-file"
+    }
+
+    async fn names(&self) -> Result<Vec<String>, Outage> {
+        self.file.names_in(self.primaries.clone()).await
     }
 
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
@@ -85,5 +97,13 @@ mod tests {
         let bert = find("bert@example.org").await.unwrap();
         assert!(matches!(&bert.secret, Secret::Stored(s) if s == "{PLAIN}x"));
         assert!(find("anna@example.com").await.is_none());
+        assert_eq!(source.names().await.unwrap(), ["anna@example.org", "bert@example.org"]);
+        // A file for each domain, with bare names.
+        std::fs::create_dir(dir.path().join("example.org")).unwrap();
+        std::fs::write(dir.path().join("example.org/users"), "carl:x:1:1::/home/carl\n").unwrap();
+        let path = dir.path().join("%d/users");
+        let file = PasswdFile::new(path.to_string_lossy(), culver_directory::Defaults::default());
+        assert!(Source::names(&file).await.is_err(), "which domains?");
+        assert_eq!(Passwd::new(file, &settings).names().await.unwrap(), ["carl@example.org"]);
     }
 }

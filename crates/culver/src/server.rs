@@ -1,6 +1,7 @@
 //! The running server: listeners, signals, reload, and the end.
 
 use crate::parts::{self, Parts};
+use crate::state_lock::StateLock;
 use crate::{config_command, serve};
 use anyhow::{Context, Result};
 use culver_config::Settings;
@@ -62,6 +63,8 @@ impl Server {
         let events = self.events.clone();
         let (stopper, sessions, helpers) =
             (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
+        // Commands that work on the state folder see that it is in use.
+        let _in_use = StateLock::shared(&self.settings.state_dir)?;
         let parts = Parts::build(&self.settings, self.tls.clone(), events.clone())?;
         let front = Front {
             tls: self.tls.clone(),

@@ -27,6 +27,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("subscriptions", culver_maildir::fuzz::fuzz_subscriptions),
     ("checkpoint", culver_maildir::fuzz::fuzz_checkpoint),
     ("journal", culver_maildir::fuzz::fuzz_journal),
+    ("dovecot_index", culver_maildir::fuzz::fuzz_dovecot_index),
     ("login", culver_directory::fuzz::fuzz_login),
     ("passwd_line", culver_directory::fuzz::fuzz_passwd_line),
     ("stored", culver_auth::fuzz::fuzz_stored),

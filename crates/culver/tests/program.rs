@@ -1,7 +1,7 @@
 //! The program as an administrator meets it: configuration, signals, socket activation, users' files.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-use culver_testkit::Client;
+use culver_testkit::{Client, Trust};
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -177,7 +177,7 @@ fn sigterm_says_goodbye_to_every_session() {
     site.account("anna", 4001);
     let at = site.start();
     let mut plain = Client::connect(address(&at, "imap")).unwrap();
-    let mut secret = Client::connect_tls(address(&at, "imaps")).unwrap();
+    let mut secret = Client::connect_tls(address(&at, "imaps"), "localhost", &Trust::Anybody).unwrap();
     secret.login("anna@example.net", "pass").unwrap();
     secret.ok("SELECT INBOX").unwrap();
     secret.append("INBOX", "", b"Subject: x\r\n\r\ny\r\n").unwrap();
@@ -265,7 +265,9 @@ os.execv(sys.argv[1], sys.argv[1:])
     let at = wait_for("the line that it is ready", &site.at("log"), || listeners(&site.log()));
     assert_eq!(at.len(), 2, "{at:?}");
     assert!(Client::connect(address(&at, "imap")).unwrap().ok("NOOP").is_ok());
-    assert!(Client::connect_tls(address(&at, "imaps")).unwrap().ok("NOOP").is_ok());
+    assert!(
+        Client::connect_tls(address(&at, "imaps"), "localhost", &Trust::Anybody).unwrap().ok("NOOP").is_ok()
+    );
     site.signal(rustix::process::Signal::TERM);
     assert!(site.wait().success());
 }

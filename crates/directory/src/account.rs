@@ -162,6 +162,8 @@ pub struct MailLocation {
     pub root: PathBuf,
     /// Where Dovecot's control files are when not beside the mail (`CONTROL=`).
     pub control: Option<PathBuf>,
+    /// Where Dovecot's own indexes are when not beside the mail (`INDEX=`). Culver only reads them.
+    pub index: Option<PathBuf>,
     /// How mailboxes are named on disk.
     pub layout: Layout,
 }

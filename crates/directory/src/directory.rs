@@ -33,6 +33,14 @@ pub trait Source: Send + Sync {
     /// When the source cannot be asked now.
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage>;
 
+    /// The names of all its accounts, for verbs that go over everybody. Two domains of one account give one name.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now, or cannot name them all.
+    async fn names(&self) -> Result<Vec<String>, Outage> {
+        Err(Outage::new(self.name(), "it cannot name its accounts: give them one by one"))
+    }
+
     /// Is every password stored so that SCRAM can prove it, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
     fn serves_scram(&self) -> bool {
@@ -54,6 +62,20 @@ impl Directory {
     /// Can all accounts of all sources use SCRAM?
     pub fn serves_scram(&self) -> bool {
         self.sources.iter().all(|source| source.serves_scram())
+    }
+
+    /// The names of the accounts of all sources, sorted, each once.
+    ///
+    /// # Errors
+    /// When a source cannot name its accounts.
+    pub async fn names(&self) -> Result<Vec<String>, Outage> {
+        let mut names = Vec::new();
+        for source in &self.sources {
+            names.extend(source.names().await?);
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
     }
 
     /// The account of the first source that knows the login.

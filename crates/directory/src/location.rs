@@ -1,6 +1,7 @@
 //! Mail locations in Dovecot's words: `maildir:~/Maildir:LAYOUT=fs:CONTROL=/var/control/%u`.
 //!
-//! Only Maildir is understood. Options that speak of indexes and caches are read over: Culver keeps its own.
+//! Only Maildir is understood. `INDEX=` tells where to look for what only Dovecot's index knows; other options that speak of
+//! indexes and caches are read over: Culver keeps its own.
 
 use crate::{Layout, MailLocation};
 use std::path::{Path, PathBuf};
@@ -176,7 +177,7 @@ impl MailLocation {
         };
         let mut parts = places.split(':');
         let root = path(parts.next().unwrap_or_default(), names)?;
-        let mut location = Self { root, control: None, layout: Layout::default() };
+        let mut location = Self { root, control: None, index: None, layout: Layout::default() };
         for option in parts {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key.to_ascii_uppercase().as_str() {
@@ -185,6 +186,7 @@ impl MailLocation {
                         Layout::parse(value).ok_or_else(|| NotALocation::Layout(value.to_owned()))?;
                 }
                 "CONTROL" => location.control = Some(path(value, names)?),
+                "INDEX" if value != "MEMORY" => location.index = Some(path(value, names)?),
                 _ => {}
             }
         }
@@ -216,14 +218,22 @@ mod tests {
 
     #[test]
     fn locations_as_dovecot_writes_them() {
-        let at =
-            |root: &str| MailLocation { root: root.into(), control: None, layout: Layout::MaildirPlusPlus };
+        let at = |root: &str| MailLocation {
+            root: root.into(),
+            control: None,
+            index: None,
+            layout: Layout::MaildirPlusPlus,
+        };
         let table = [
             ("maildir:~/Maildir", at("/home/anna/Maildir")),
             ("maildir:~/Mail:LAYOUT=fs", MailLocation { layout: Layout::Fs, ..at("/home/anna/Mail") }),
             ("maildir:/var/vmail/%d/%n/", at("/var/vmail/example.com/anna")),
             ("/srv/%{user | domain}/%{user|username}", at("/srv/example.com/anna")),
             ("maildir:%h/m:INDEX=MEMORY", at("/home/anna/m")),
+            (
+                "maildir:~/m:INDEX=/i/%u",
+                MailLocation { index: Some("/i/anna@example.com".into()), ..at("/home/anna/m") },
+            ),
             ("maildir:/m/%d/%1n/%n", at("/m/example.com/a/anna")),
             ("maildir:/m/%1.2n/%Un/%L{domain}", at("/m/nn/ANNA/example.com")),
             ("maildir:/m/%{user | username | substr(0, 1) | upper}/%{domain}", at("/m/A/example.com")),

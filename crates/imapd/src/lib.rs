@@ -23,4 +23,5 @@ pub mod transfer;
 pub mod view;
 pub mod wire;
 
+pub use command::login::place;
 pub use service::{ImapService, ImapSettings};

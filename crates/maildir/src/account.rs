@@ -7,6 +7,7 @@
 //! The mailbox's index lies in the state folder under the mailbox's name and follows its renaming. If another program
 //! renames or replaces the mailbox, the engine sees by `dovecot-uidlist` that the index is not its own and begins anew.
 
+use crate::courier;
 use crate::dotlock::Holder;
 use crate::folders::{self, Deleted};
 use crate::layout::Names;
@@ -17,7 +18,7 @@ use crate::spool::MaildirSpool;
 use crate::store::{Auto, Common};
 use crate::subscriptions::{self, Subscriptions};
 use crate::sync::Force;
-use crate::tree::{Node, Tree};
+use crate::tree::{Node, Repairs, Tree};
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
@@ -93,6 +94,7 @@ impl MaildirAccount {
                     Err(Failure::Refused(Refusal::OverQuota(_))) if self.root_is_there().await => (),
                     other => other?,
                 }
+                self.bring_couriers_subscriptions().await;
                 self.make_configured().await;
                 Ok(())
             })
@@ -102,6 +104,27 @@ impl MaildirAccount {
 
     async fn root_is_there(&self) -> bool {
         matches!(self.in_root(|root| root.exists(b"cur")).await, Ok(Ok(true)))
+    }
+
+    /// Subscriptions of a tree that Courier served, once.
+    async fn bring_couriers_subscriptions(&self) {
+        let (root, control, separator) =
+            (self.place.root.clone(), self.control_root(), self.names.separator());
+        let shared = self.common.settings.shared.clone();
+        let bring = move |fs: &Fs| {
+            let Some(theirs) = courier::subscribed(&fs.open_root(&root)?)? else { return Ok(()) };
+            let dir = fs.make_root(&control)?;
+            if dir.exists(subscriptions::NAME)? {
+                return Ok(());
+            }
+            subscriptions::change(&dir, separator, &shared.locks, |list| {
+                theirs.iter().fold(false, |changed, name| list.add(name) | changed)
+            })
+        };
+        let brought = self.job(bring).await;
+        if let Ok(Err(error)) = brought.map(|done: io::Result<()>| done) {
+            tracing::warn!(account = %self.place.account, %error, "courierimapsubscribed cannot be taken over for now");
+        }
     }
 
     async fn make_configured(&self) {
@@ -155,16 +178,22 @@ impl MaildirAccount {
     }
 
     /// Where a mailbox is. A name that cannot be on this disk does not exist.
-    fn mailbox_place(&self, name: &MailboxName) -> Result<MailboxPlace> {
+    pub(crate) fn mailbox_place(&self, name: &MailboxName) -> Result<MailboxPlace> {
         let path = self.names.directory(name).map_err(|_| Refusal::NonExistent)?;
         let dir = PathBuf::from(OsStr::from_bytes(&path));
         let control_root = self.control_root();
+        let apart = self.names.apart(&path);
+        let apart = OsStr::from_bytes(&apart);
         Ok(MailboxPlace {
             account: self.place.account.clone(),
             name: name.clone(),
             owner: self.place.owner,
             root: self.place.root.clone(),
-            control: if path.is_empty() { control_root.clone() } else { control_root.join(&dir) },
+            control: match &self.place.control {
+                Some(root) => root.join(apart),
+                None => self.place.root.join(&dir),
+            },
+            index: self.place.index.as_ref().map(|root| root.join(apart)),
             dir,
             control_root,
             state: self.state_of(name),
@@ -189,7 +218,8 @@ impl MaildirAccount {
         let (names, root, control) = (self.names, self.place.root.clone(), self.place.control.clone());
         let looked = self.job(move |fs| {
             let root = fs.open_root(&root)?;
-            let tree = if tree.is_current(&root) { None } else { Some(Tree::read(&root, names)?) };
+            let tree =
+                if tree.is_current(&root) { None } else { Some(Tree::read(&root, names, Repairs::Make)?) };
             let control = match control {
                 Some(path) => fs.make_root(&path)?,
                 None => root,
@@ -286,6 +316,10 @@ impl MaildirAccount {
         let mailbox = MaildirMailbox::open(self.mailbox_place(name)?).await?;
         slot.mailbox = Some(mailbox.clone());
         Ok(mailbox)
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        self.names
     }
 
     pub(crate) fn has_mailboxes(&self) -> bool {

@@ -59,6 +59,8 @@ pub struct Core {
     pub looked: bool,
     /// How often directories were listed.
     pub listings: u64,
+    /// Was nothing known of it before it was opened now? Then there may be something to import.
+    pub fresh: bool,
     /// Is the mailbox gone?
     pub gone: bool,
     /// New UIDs from here on if the last stop was not in order; 0 otherwise.

@@ -2,7 +2,7 @@
 
 use crate::codec::{Reader, Writer};
 use crate::model::{Change, Model};
-use crate::{checkpoint, filename, journal, keywords, subscriptions, uidlist};
+use crate::{checkpoint, dovecot_index, filename, journal, keywords, subscriptions, uidlist};
 use culver_snapshot::MailboxId;
 
 /// Names of message files.
@@ -71,4 +71,14 @@ pub fn fuzz_journal(data: &[u8]) {
     assert_eq!(model.names.read().len(), model.snapshot.len());
     // A second time, on what the first one left.
     model.apply(&change);
+}
+
+/// dovecot.index with its logs: two octets say where each file begins.
+pub fn fuzz_dovecot_index(data: &[u8]) {
+    let [a, b, data @ ..] = data else { return };
+    let first = data.len() * usize::from(*a) / 256;
+    let second = first + (data.len() - first) * usize::from(*b) / 256;
+    let (index, log, old) = (&data[..first], &data[first..second], &data[second..]);
+    drop(dovecot_index::read(Some(index), Some(log), Some(old)));
+    drop(dovecot_index::read(None, Some(data), None));
 }

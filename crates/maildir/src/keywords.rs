@@ -98,6 +98,11 @@ impl Keywords {
         }
     }
 
+    /// Has letter `number` a line?
+    pub fn has_line(&self, number: u8) -> bool {
+        self.names.get(usize::from(number)).is_some_and(Option::is_some)
+    }
+
     /// The keywords of some letters.
     pub fn names(&self, letters: Letters) -> impl Iterator<Item = Keyword> {
         letters.numbers().filter_map(|n| self.name(n))

@@ -145,7 +145,17 @@ impl Names {
         (self.shown_level(&new).is_some() && new.len() <= MAX_COMPONENT).then_some(new)
     }
 
-    /// The mailbox's directory, relative to the root (or to the control root); empty for `INBOX`.
+    /// Where what belongs to the mailbox with this directory lies in another root (`CONTROL=`, `INDEX=`): there `INBOX` has
+    /// a directory of its own, as Dovecot does it.
+    pub fn apart(&self, directory: &[u8]) -> Vec<u8> {
+        match (directory.is_empty(), self.layout) {
+            (false, _) => directory.to_vec(),
+            (true, Layout::MaildirPlusPlus) => b".INBOX".to_vec(),
+            (true, Layout::Fs) => b"INBOX".to_vec(),
+        }
+    }
+
+    /// The mailbox's directory, relative to the root; empty for `INBOX`.
     pub fn directory(&self, name: &MailboxName) -> Result<Vec<u8>, String> {
         if name.is_inbox() {
             return Ok(Vec::new());

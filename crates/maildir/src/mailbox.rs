@@ -183,6 +183,7 @@ impl MaildirMailbox {
             let unknown = core.look(fs, force)?;
             if unknown.is_empty() && force != Force::Identity {
                 core.settle_floor();
+                core.import(fs);
             }
             Ok::<_, Failure>(unknown)
         };
@@ -190,7 +191,14 @@ impl MaildirMailbox {
         if unknown.is_empty() {
             return Ok(());
         }
-        match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+        let adopt = move |core: &mut Core, fs: &Fs, c: &mut Contention| {
+            let adopted = core.adopt(fs, &unknown, c)?;
+            if matches!(adopted, Attempt::Done(())) {
+                core.import(fs);
+            }
+            Ok(adopted)
+        };
+        match self.attempt(ADOPTION_WAIT, adopt).await {
             // They come with the next look.
             Err(Failure::Refused(Refusal::InUse(_))) => Ok(()),
             other => other,

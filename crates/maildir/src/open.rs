@@ -5,24 +5,31 @@
 //! something that is gone or not mounted, and a new mailbox with a new UIDVALIDITY begins.
 //!
 //! HIGHESTMODSEQ never goes back: state that may lack changes is declared outdated as a whole (`state::rebase`), and
-//! a mailbox without any begins at a number above all that can have been given.
+//! a mailbox without any begins at a number above all that can have been given: by us, as far as the time of day tells, and
+//! by Dovecot, as its index tells. Dovecot may serve between two openings, and then its number counts again.
+//!
+//! A tree of Courier's has no `dovecot-uidlist` yet; it gets one made of Courier's list.
 
 use crate::core::{Core, keyword_ops, stamp};
+use crate::courier;
 use crate::dotlock::{Contention, Dotlock};
+use crate::import;
 use crate::keywords::Keywords;
 use crate::list::{self, List};
 use crate::model::{Folder, Model, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace, uidlist_lock};
 use crate::state::{State, Trust, after_crash, base_mod_seq, rebase};
-use crate::uidvalidity;
-use culver_base::{ModSeq, Uid, UidValidity};
+use crate::{uidlist, uidvalidity};
+use culver_base::{Uid, UidValidity};
 use culver_snapshot::{Flags, MailboxId};
 use culver_store::Refusal;
-use culver_store::io::{EntryKind, Fs};
+use culver_store::io::{Durability, EntryKind, Fs};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// No larger list of Courier's is read.
+const MAX_COURIER: usize = 1 << 30;
 /// `tmp` is looked at when nobody read it for so long.
 const TMP_INTERVAL_SECONDS: i64 = 7 * 86_400;
 /// Older files in `tmp` belong to nobody.
@@ -59,6 +66,7 @@ impl Begin {
             }
             None => m.snapshot.is_empty() || !is_bare(&dirs),
         };
+        let dovecots = import::highest_mod_seq(fs, place, &dirs);
         let loaded = self.loaded.take_if(|(m, _)| fits(m));
         if loaded.is_none() && self.loaded.is_some() {
             tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
@@ -70,14 +78,18 @@ impl Begin {
         let as_left =
             |m: &Model| m.closed && dirs.cur.stat_self().is_ok_and(|now| m.stamps.cur.matches(&stamp(&now)));
         let mut used_up = None;
+        let fresh = loaded.is_none();
         let model = match loaded {
             Some((model, Trust::Whole)) => {
                 used_up = (!as_left(&model)).then_some(model.reserved.1);
+                if dovecots >= model.snapshot.highest_mod_seq {
+                    used_up = used_up.max(Some(dovecots.next()));
+                }
                 model
             }
             Some((model, Trust::Doubtful)) => {
                 floor = after_crash(&model).get();
-                rebase(&model)
+                rebase(&model, dovecots)
             }
             None => {
                 let validity = match &identity {
@@ -101,13 +113,17 @@ impl Begin {
                                 drop(lock);
                                 return Ok(Err(self));
                             }
+                            if bring_couriers_uids(&dirs, place) {
+                                drop(lock);
+                                return Ok(Err(self));
+                            }
                             new_validity(fs, place)
                         }
                         Err(_) => new_validity(fs, place),
                     },
                 };
                 let id = identity.as_ref().and_then(|(i, _)| i.id).unwrap_or_else(new_id);
-                Model::empty(id, validity, Uid::MIN, base_mod_seq(ModSeq::ZERO))
+                Model::empty(id, validity, Uid::MIN, base_mod_seq(dovecots))
             }
         };
         let stamp = model.stamps.uidlist;
@@ -132,6 +148,7 @@ impl Begin {
             limbo: Default::default(),
             looked: false,
             listings: 0,
+            fresh,
             gone: false,
             uid_floor: floor,
             tell,
@@ -194,6 +211,27 @@ impl Core {
         self.keep_stamps();
         self.commit(vec![Op::Closed]);
         self.state.sync();
+    }
+}
+
+/// Courier's UIDs as `dovecot-uidlist`, under its lock. `true`: now there is one.
+fn bring_couriers_uids(dirs: &Dirs<'_>, place: &MailboxPlace) -> bool {
+    let bring = || {
+        let Some(octets) = courier::uids(&dirs.mailbox, MAX_COURIER)? else { return Ok(false) };
+        dirs.control.write_replace(uidlist::NAME, uidlist::TEMPORARY, &octets, Durability::OnDisk)?;
+        Ok::<_, io::Error>(true)
+    };
+    match bring() {
+        Ok(brought) => {
+            if brought {
+                tracing::info!(place = %place.label(), "UIDs are those of Courier");
+            }
+            brought
+        }
+        Err(error) => {
+            tracing::warn!(place = %place.label(), %error, "courierimapuiddb cannot be taken over; the messages get new UIDs");
+            false
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub struct MailboxPlace {
     pub control: PathBuf,
     /// The control root, absolute: where `dovecot-uidvalidity` is.
     pub control_root: PathBuf,
+    /// Where Dovecot's own index of the mailbox is, absolute, if not in its directory. Only read.
+    pub index: Option<PathBuf>,
     /// This mailbox's folder in the state folder, absolute.
     pub state: PathBuf,
     /// The pool of threads.

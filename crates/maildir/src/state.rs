@@ -256,10 +256,11 @@ pub fn base_mod_seq(at_least: ModSeq) -> ModSeq {
     ModSeq::new(value).unwrap_or(ModSeq::MAX).max(at_least.next())
 }
 
-/// The same messages with everything that clients may know declared outdated.
-pub fn rebase(old: &Model) -> Model {
+/// The same messages with everything that clients may know declared outdated, also what they know from another server whose
+/// mod-sequences went up to `others`.
+pub fn rebase(old: &Model, others: ModSeq) -> Model {
     let s = &old.snapshot;
-    let base = base_mod_seq(old.reserved.1.max(s.highest_mod_seq));
+    let base = base_mod_seq(old.reserved.1.max(s.highest_mod_seq).max(others));
     let mut fresh = Snapshot::empty(s.mailbox_id, s.uid_validity, s.uid_next, base);
     fresh.keywords = s.keywords.clone();
     let mut edit = fresh.edit();

@@ -114,6 +114,41 @@ impl MaildirStore {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The account without opening it: nothing on disk is made.
+    pub(crate) fn unopened(&self, place: &Place) -> MaildirAccount {
+        MaildirAccount::new(place.clone(), self.inner.common.clone())
+    }
+
+    /// The pool of threads.
+    pub(crate) fn io(&self) -> &Arc<Io> {
+        &self.inner.common.io
+    }
+
+    /// The POP3 identifiers of an account's INBOX, in POP3's order, as its files say: see [`uidl`](crate::uidl).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn pop3_identifiers(
+        &self,
+        place: &Place,
+        template: crate::uidl::Template,
+    ) -> Result<Vec<(culver_base::Uid, Vec<u8>)>> {
+        let at = self.unopened(place).mailbox_place(&MailboxName::inbox())?;
+        let label = at.label();
+        let read = self.io().run(place.owner, move |fs| crate::uidl::load(fs, &at, &template)).await?;
+        read.map_err(|e| culver_store::error::from_io("reading dovecot-uidlist", &label, e))
+    }
+
+    /// Writes out and closes what is open of an account, and forgets it. Nobody may be using it.
+    pub async fn close_account(&self, place: &Place) {
+        let kept = self.inner.accounts.lock().remove(place);
+        if let Some(kept) = kept {
+            for mailbox in kept.account.take_all().await {
+                mailbox.close().await;
+            }
+        }
+    }
+
     /// As [`Store::account`], but the concrete account.
     pub async fn maildir_account(&self, place: &Place) -> Result<Arc<MaildirAccount>> {
         self.inner.start_tidying();
@@ -210,6 +245,7 @@ mod tests {
             owner: None,
             root: temp.path().join("mail"),
             control: None,
+            index: None,
             layout: Layout::default(),
         };
         let account = store.maildir_account(&place).await.unwrap();

@@ -34,17 +34,28 @@ pub enum Node {
 pub struct Tree {
     /// All but INBOX itself, with the levels above them.
     pub nodes: BTreeMap<MailboxName, Node>,
+    /// Directories that would be mailboxes but for their names, relative to the root.
+    pub hidden: Vec<Vec<u8>>,
     stamps: Vec<(Vec<u8>, Timestamp)>,
     read_at: Timestamp,
 }
 
+/// May the tree be put in order while it is read?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repairs {
+    /// Invalid names are mended, old rubbish is removed.
+    Make,
+    /// Nothing on disk is changed. Mailboxes whose names would be mended are left out.
+    None,
+}
+
 impl Tree {
     /// Reads the directories.
-    pub fn read(root: &Dir<'_>, names: Names) -> io::Result<Self> {
+    pub fn read(root: &Dir<'_>, names: Names, repairs: Repairs) -> io::Result<Self> {
         let mut tree = Self { read_at: clock::now(), ..Self::default() };
         match names.layout {
-            Layout::MaildirPlusPlus => tree.read_plus_plus(root, names)?,
-            Layout::Fs => tree.read_fs(root, names)?,
+            Layout::MaildirPlusPlus => tree.read_plus_plus(root, names, repairs)?,
+            Layout::Fs => tree.read_fs(root, names, repairs)?,
         }
         let found: Vec<MailboxName> = tree.nodes.keys().cloned().collect();
         for name in found {
@@ -80,32 +91,42 @@ impl Tree {
         self.nodes.iter().filter(|(n, _)| n.is_below(name)).map(|(n, node)| (n, *node))
     }
 
-    fn read_plus_plus(&mut self, root: &Dir<'_>, names: Names) -> io::Result<()> {
+    fn hide(&mut self, name: &[u8], repairs: Repairs) {
+        if repairs == Repairs::Make {
+            warn_hidden(name);
+        }
+        self.hidden.push(name.to_vec());
+    }
+
+    fn read_plus_plus(&mut self, root: &Dir<'_>, names: Names, repairs: Repairs) -> io::Result<()> {
         self.stamps.push((Vec::new(), root.stat_self()?.mtime));
         for entry in root.read_dir()?.iter() {
             if !entry.name.starts_with(b".") || !is_directory(root, entry.name, entry.kind) {
                 continue;
             }
             if entry.name == names.trash() {
-                remove_old_trash(root, entry.name);
+                if repairs == Repairs::Make {
+                    remove_old_trash(root, entry.name);
+                }
                 continue;
             }
             let shown = match names.of_directory(entry.name) {
                 None => continue,
                 Some(Some(name)) => Some(name),
+                Some(None) if repairs == Repairs::None => None,
                 Some(None) => repair(root, entry.name, names, b'.'),
             };
             match shown {
                 Some(name) => {
                     self.nodes.insert(name, Node::Mailbox);
                 }
-                None => warn_hidden(entry.name),
+                None => self.hide(entry.name, repairs),
             }
         }
         Ok(())
     }
 
-    fn read_fs(&mut self, root: &Dir<'_>, names: Names) -> io::Result<()> {
+    fn read_fs(&mut self, root: &Dir<'_>, names: Names, repairs: Repairs) -> io::Result<()> {
         // Directories still to be read: path, and its levels.
         let mut todo: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0)];
         while let Some((path, depth)) = todo.pop() {
@@ -124,11 +145,16 @@ impl Tree {
                 match entry.name {
                     b"cur" => node = Node::Mailbox,
                     b"new" | b"tmp" => (),
-                    name if depth == 0 && name == names.trash() => remove_old_trash(root, name),
-                    _ if depth == MAX_LEVELS => warn_hidden(entry.name),
+                    name if depth == 0 && name == names.trash() => {
+                        if repairs == Repairs::Make {
+                            remove_old_trash(root, name);
+                        }
+                    }
+                    _ if depth == MAX_LEVELS => self.hide(entry.name, repairs),
                     name => {
                         let mut own = name.to_vec();
-                        if let Some(better) = names.repaired_level(name)
+                        if repairs == Repairs::Make
+                            && let Some(better) = names.repaired_level(name)
                             && dir.rename_new(name, &dir, &better).is_ok()
                         {
                             own = better;
@@ -147,7 +173,7 @@ impl Tree {
                 }
                 // The directory above INBOX's children.
                 Some(_) => (),
-                None if node == Node::Mailbox => warn_hidden(&path),
+                None if node == Node::Mailbox => self.hide(&path, repairs),
                 None => (),
             }
         }

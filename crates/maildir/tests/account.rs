@@ -46,6 +46,7 @@ impl House {
             owner,
             root: home.join("Mail"),
             control: None,
+            index: None,
             layout,
         };
         Self { store: MaildirStore::new(Arc::new(io), settings), place, temp }

@@ -37,6 +37,8 @@ pub struct Place {
     pub root: PathBuf,
     /// Where `dovecot-uidlist`, `dovecot-keywords`, `subscriptions` lie, if not beside the mail.
     pub control: Option<PathBuf>,
+    /// Where Dovecot's own indexes lie, if not beside the mail. They are only read.
+    pub index: Option<PathBuf>,
     /// Folder layout.
     pub layout: Layout,
 }

@@ -9,7 +9,7 @@ use crate::mail::tests_dir;
 use crate::peer::{Account, Peer};
 use crate::value::{Kind, Response, Value};
 use anyhow::{Context, Result, bail};
-use culver_base::{Cursor, InternalDate};
+use culver_imapc::compare::{canonical, first_difference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -429,62 +429,6 @@ fn binary_size(
         (Some(real), Some(own)) if said.atom() != Some(&real) => Value::Atom(own),
         _ => said.clone(),
     }
-}
-
-/// One spelling for what may be spelled in several ways.
-fn canonical(item: &str, value: &Value) -> Value {
-    match item {
-        "FLAGS" => {
-            let mut flags: Vec<Value> =
-                value.list().unwrap_or_default().iter().filter(|v| !v.is("\\Recent")).cloned().collect();
-            flags.sort();
-            Value::List(flags)
-        }
-        "INTERNALDATE" => match InternalDate::parse(&mut Cursor::new(value.text().as_bytes())) {
-            Ok(date) => Value::Atom(format!("@{}", date.unix)),
-            Err(_) => value.clone(),
-        },
-        "BODY" | "BODYSTRUCTURE" => lower(value),
-        _ => value.clone(),
-    }
-}
-
-/// Strings of a body structure in lower case. A list of one string, as of a language, is that string.
-fn lower(value: &Value) -> Value {
-    match value {
-        Value::Str(s) => Value::Str(s.to_ascii_lowercase()),
-        Value::List(l) => match l.as_slice() {
-            [Value::Str(one)] => Value::Str(one.to_ascii_lowercase()),
-            l => Value::List(l.iter().map(lower).collect()),
-        },
-        v => v.clone(),
-    }
-}
-
-/// The first place where two values differ, with both sides. Depth is bounded by what the parser gave.
-fn first_difference(a: &Value, b: &Value) -> Option<(String, String, String)> {
-    if a == b {
-        return None;
-    }
-    if let (Value::List(x), Value::List(y)) = (a, b)
-        && x.len() == y.len()
-    {
-        for (i, (x, y)) in x.iter().zip(y).enumerate() {
-            if let Some((path, x, y)) = first_difference(x, y) {
-                return Some((format!("/{i}{path}"), x, y));
-            }
-        }
-    }
-    if let (Value::Str(x), Value::Str(y)) = (a, b) {
-        let at = x.iter().zip(y).position(|(p, q)| p != q).unwrap_or(x.len().min(y.len()));
-        if at > 100 {
-            let tail = |s: &[u8]| {
-                format!("{} octets, ...\"{}\"", s.len(), s[at - 20..s.len().min(at + 60)].escape_ascii())
-            };
-            return Some((format!("@{at}"), tail(x), tail(y)));
-        }
-    }
-    Some((String::new(), a.to_string(), b.to_string()))
 }
 
 /// The part numbers in a BODYSTRUCTURE: (number, is it a leaf?, is it message/rfc822?).

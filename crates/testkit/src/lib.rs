@@ -1,14 +1,13 @@
 //! What the tests above the crates stand on: servers to talk to, a client, the transcript runner, mail.
 #![allow(clippy::disallowed_methods, reason = "tests play other programs on the file system")]
 
-pub mod client;
 pub mod differential;
 pub mod mail;
 pub mod peer;
 pub mod transcript;
 pub mod tree;
-pub mod value;
 
 pub use client::{Client, Reply};
+pub use culver_imapc::{Trust, client, value};
 pub use peer::{Account, Culver, CulverOptions, Dovecot, Peer};
 pub use value::{Kind, Response, Value};

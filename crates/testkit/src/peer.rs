@@ -363,6 +363,11 @@ impl Dovecot {
         Ok((process, addr))
     }
 
+    /// Its configuration, for `doveadm -c`.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("dovecot.conf")
+    }
+
     /// The process id of the master.
     pub fn pid(&self) -> u32 {
         self.process.id()

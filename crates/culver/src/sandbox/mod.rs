@@ -12,6 +12,8 @@ mod files;
 mod system_calls;
 mod user;
 
+pub use user::become_keeper;
+
 use anyhow::Result;
 use culver_config::Settings;
 use culver_events::{Event, Events, Level};

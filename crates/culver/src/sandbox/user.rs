@@ -21,21 +21,47 @@ pub fn become_service_user(settings: &Settings) -> Result<()> {
         if uid == 0 {
             bail!("user = {:?} is root: name the service user, or leave the setting out", settings.user);
         }
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        let taken = || -> rustix::io::Result<()> {
-            rustix::thread::set_thread_groups(&[])?;
-            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-            // Else the change of uid would take all capabilities away.
-            rustix::thread::set_keep_capabilities(true)?;
-            rustix::thread::set_thread_res_uid(uid, uid, uid)
-        };
-        taken().with_context(|| format!("cannot become the user {}", settings.user))?;
+        take(uid, gid).with_context(|| format!("cannot become the user {}", settings.user))?;
     }
     // Root that stays root (no user set) keeps its powers over files: it may be all that such a machine has.
     if gives_up {
         keep_only(KEPT).context("capabilities")?;
     }
     Ok(())
+}
+
+/// For commands that write to the state folder while no server runs: what they write must be the service user's. Started as
+/// root, the calling thread becomes the user of the setting, or, without one (systemd starts the server as its user), the
+/// owner of the state folder. Threads that it starts inherit that.
+///
+/// # Errors
+/// When the user does not exist or cannot be taken.
+pub fn become_keeper(settings: &Settings) -> Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (uid, gid) = if settings.user.is_empty() {
+        let dir = rustix::fs::stat(&settings.state_dir)
+            .with_context(|| settings.state_dir.display().to_string())?;
+        (dir.st_uid, dir.st_gid)
+    } else {
+        look_up(&settings.user)?
+    };
+    if uid == 0 {
+        return Ok(());
+    }
+    take(uid, gid).with_context(|| format!("cannot become uid {uid}, whose the state folder is"))?;
+    keep_only(KEPT).context("capabilities")
+}
+
+/// All identities of the calling thread but for its capabilities.
+fn take(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    // Else the change of uid would take all capabilities away.
+    rustix::thread::set_keep_capabilities(true)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
 
 /// What is not in it cannot come back, not even by starting a program that has it.

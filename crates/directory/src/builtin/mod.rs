@@ -150,6 +150,14 @@ impl Source for Builtin {
         found.await.map_err(|why| Outage::new("builtin", why))?
     }
 
+    async fn names(&self) -> Result<Vec<String>, Outage> {
+        let directory = Self { inner: self.inner.clone() };
+        let users = tokio::task::spawn_blocking(move || directory.users()).await;
+        let users = users.map_err(|why| Outage::new("builtin", why))?;
+        let users = users.map_err(|why| Outage::new("builtin", why))?;
+        Ok(users.into_iter().map(|user| user.name).collect())
+    }
+
     fn serves_scram(&self) -> bool {
         // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
         let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;

@@ -80,6 +80,19 @@ impl PasswdFile {
     }
 }
 
+impl PasswdFile {
+    /// The names of all accounts. A path with variables is looked for in these domains.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or each user has one.
+    pub async fn names_in(&self, domains: Vec<String>) -> Result<Vec<String>, Outage> {
+        let inner = self.inner.clone();
+        let found = tokio::task::spawn_blocking(move || inner.names(&domains)).await;
+        let found = found.map_err(|why| Outage::new("passwd-file", why))?;
+        found.map_err(|why| Outage::new("passwd-file", why))
+    }
+}
+
 #[async_trait]
 impl Source for PasswdFile {
     fn name(&self) -> &str {
@@ -92,9 +105,60 @@ impl Source for PasswdFile {
         let found = found.map_err(|why| Outage::new("passwd-file", why))?;
         found.map_err(|why| Outage::new("passwd-file", why))
     }
+
+    async fn names(&self) -> Result<Vec<String>, Outage> {
+        self.names_in(Vec::new()).await
+    }
 }
 
 impl Inner {
+    fn names<'a>(&'a self, domains: &'a [String]) -> Result<Vec<String>, String> {
+        let path = |local: &str, domain: &str| {
+            let user = format!("{local}@{domain}");
+            expand(&self.path, &Names { user: &user, home: None }).map_err(|why| why.to_string())
+        };
+        let varies = path("a", "a.example")? != path("b", "b.example")?;
+        if varies && path("a", "a.example")? != path("b", "a.example")? {
+            return Err(format!("{}: each user has a file of its own: give accounts one by one", self.path));
+        }
+        if varies && domains.is_empty() {
+            return Err(format!(
+                "{}: each domain has a file of its own: name the domains in the configuration, domain = [{{ name = \"example.org\" }}]",
+                self.path
+            ));
+        }
+        let files: Vec<(PathBuf, Option<&'a str>)> = if varies {
+            let file = |d: &'a String| Ok::<_, String>((PathBuf::from(path("a", d)?), Some(d.as_str())));
+            domains.iter().map(file).collect::<Result<_, _>>()?
+        } else {
+            vec![(PathBuf::from(path("a", "a.example")?), self.domain.as_deref())]
+        };
+        let mut names = Vec::new();
+        for (path, domain) in files {
+            let lines = match self.lines(&path, Instant::now()) {
+                Ok(lines) => lines,
+                Err(why) if varies && why.kind() == io::ErrorKind::NotFound => continue,
+                Err(why) => {
+                    return Err(format!("{}: {why}: check the path and who may read it", path.display()));
+                }
+            };
+            for (user, (number, line)) in lines.iter().filter(|(_, (_, line))| line.renamed().is_none()) {
+                let whole = match domain {
+                    Some(domain) if !user.contains('@') => format!("{user}@{domain}"),
+                    _ => line.user.clone(),
+                };
+                match Login::parse(whole.as_bytes()) {
+                    Ok(login) => names.push(login.to_string()),
+                    Err(why) => {
+                        tracing::warn!("{} line {number}: {user} cannot be an account: {why}", path.display())
+                    }
+                }
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, String> {
         let names = Names { user: login.as_str(), home: None };
         let path = PathBuf::from(expand(&self.path, &names).map_err(|why| why.to_string())?);

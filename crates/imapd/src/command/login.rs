@@ -41,12 +41,13 @@ pub async fn open(
 }
 
 /// Where the account's mail lies, as the store wants it.
-fn place(account: &culver_directory::Account) -> Place {
+pub fn place(account: &culver_directory::Account) -> Place {
     Place {
         account: account.name.clone(),
         owner: account.uid.zip(account.gid).map(|(uid, gid)| Owner { uid, gid }),
         root: account.mail.root.clone(),
         control: account.mail.control.clone(),
+        index: account.mail.index.clone(),
         layout: match account.mail.layout {
             culver_directory::Layout::MaildirPlusPlus => Layout::MaildirPlusPlus,
             culver_directory::Layout::Fs => Layout::Fs,

@@ -69,6 +69,7 @@ impl House {
             root: self.root(),
             dir: dir.into(),
             control: self.root().join(dir),
+            index: None,
             control_root: self.root(),
             state: self.state().join(if dir.is_empty() { "INBOX" } else { dir }),
             io: self.io.clone(),

@@ -4,6 +4,7 @@ use super::actor;
 use super::expand::{self, Vars};
 use super::parse::{Action, ByHand, Expect, Step, Transcript, load};
 use super::pattern::{self, Pattern};
+use crate::Trust;
 use crate::client::Client;
 use crate::mail;
 use crate::peer::{Account, Peer};
@@ -202,7 +203,7 @@ impl Runner<'_> {
     fn session(&mut self, number: u32) -> Result<&mut Session> {
         if !self.sessions.contains_key(&number) {
             let mut client = match self.peer.imaps() {
-                Some(addr) if self.transcript.tls => Client::connect_tls(addr)?,
+                Some(addr) if self.transcript.tls => Client::connect_tls(addr, "localhost", &Trust::Anybody)?,
                 _ => Client::connect(self.peer.imap())?,
             };
             client.set_patience(self.patience)?;
@@ -247,7 +248,7 @@ impl Runner<'_> {
                 self.sessions.remove(&rest.trim().parse()?);
                 Ok(())
             }
-            "tls" => self.session(rest.trim().parse()?)?.client.start_tls(),
+            "tls" => self.session(rest.trim().parse()?)?.client.start_tls("localhost", &Trust::Anybody),
             _ => actor::act(what, self.peer, &self.account),
         }
     }

@@ -1,10 +1,14 @@
 //! IMAP data as a tree, so that answers can be compared by meaning and not by spelling.
 //!
 //! The parser takes what any server may send (RFC 9051 §9): atoms, numbers, quoted strings, literals, NIL and
-//! parenthesised lists; `BODY[HEADER.FIELDS (A B)]<0>` is one atom. It knows nothing of commands. It is for tests:
-//! generous where servers differ in spelling, and it fails with a text that shows the place.
+//! parenthesised lists; `BODY[HEADER.FIELDS (A B)]<0>` is one atom. It knows nothing of commands. It is
+//! generous where servers differ in spelling, and it fails with a text that shows the place. Lists may be nested as deep as
+//! [`DEEPEST`], so that what walks a value need not fear for the stack.
 
 use std::fmt;
+
+/// Lists within lists.
+pub const DEEPEST: usize = 500;
 
 /// One value of a response.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,6 +245,9 @@ impl Parser<'_> {
                 Some(b) if b == stop && stack.is_empty() => break,
                 Some(b' ') => self.at += 1,
                 Some(b'(') => {
+                    if stack.len() == DEEPEST {
+                        return Err(self.fail("lists that are not nested so deep"));
+                    }
                     self.at += 1;
                     stack.push(std::mem::take(&mut row));
                 }

@@ -1,23 +1,19 @@
-//! A blocking IMAP client that sends exactly what a test says.
+//! A blocking IMAP client that sends exactly what it is told.
 //!
 //! It neither knows commands nor corrects them. Every wait has an end: an answer that does not come within the time of
 //! [`Client::set_patience`] is an error, never a hang.
 
+use crate::stream::{self, Stream, Trust};
 use crate::value::{BadResponse, Kind, Response, Value, announced, parse_response};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a client waits for bytes unless told otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub use crate::stream::PATIENCE;
 
 /// More than this in one response is taken for a server gone wild.
 const MAX_RESPONSE: usize = 512 << 20;
-
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
 
 /// One connection.
 pub struct Client {
@@ -69,24 +65,18 @@ impl Client {
     /// # Errors
     /// When there is no connection, or no greeting in time.
     pub fn connect(addr: SocketAddr) -> Result<Client> {
-        let socket =
-            TcpStream::connect_timeout(&addr, PATIENCE).with_context(|| format!("connecting to {addr}"))?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        let socket = stream::connect(addr)?;
         let stream: Box<dyn Stream> = Box::new(socket.try_clone()?);
         Client::start(stream, socket)
     }
 
-    /// Connects by TLS without looking at the certificate: the test's server made it itself.
+    /// Connects by TLS, to the server of this name.
     ///
     /// # Errors
     /// As [`Client::connect`], and when the handshake fails.
-    pub fn connect_tls(addr: SocketAddr) -> Result<Client> {
-        let socket = TcpStream::connect_timeout(&addr, PATIENCE)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        let stream = tls_stream(socket.try_clone()?)?;
+    pub fn connect_tls(addr: SocketAddr, host: &str, trust: &Trust) -> Result<Client> {
+        let socket = stream::connect(addr)?;
+        let stream = stream::by_tls(socket.try_clone()?, host, trust)?;
         Client::start(stream, socket)
     }
 
@@ -100,14 +90,14 @@ impl Client {
     ///
     /// # Errors
     /// When the handshake fails, or bytes had come before it.
-    pub fn start_tls(&mut self) -> Result<()> {
+    pub fn start_tls(&mut self, host: &str, trust: &Trust) -> Result<()> {
         if !self.stream.buffer().is_empty() {
             bail!(
                 "the server sent {:?} after its answer to STARTTLS",
                 self.stream.buffer().escape_ascii().to_string()
             );
         }
-        self.stream = BufReader::new(tls_stream(self.socket.try_clone()?)?);
+        self.stream = BufReader::new(stream::by_tls(self.socket.try_clone()?, host, trust)?);
         Ok(())
     }
 
@@ -229,7 +219,15 @@ impl Client {
     /// # Errors
     /// When refused.
     pub fn login(&mut self, user: &str, password: &str) -> Result<Reply> {
-        self.ok(&format!("LOGIN \"{user}\" \"{password}\""))
+        let plain = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~') && !b"\"\\".contains(&b));
+        if plain(user) && plain(password) {
+            return self.ok(&format!("LOGIN \"{user}\" \"{password}\""));
+        }
+        let reply = self.command_with(&[b"LOGIN ", user.as_bytes(), b" ", password.as_bytes()])?;
+        if reply.kind != Kind::Ok {
+            bail!("LOGIN: {:?} {:?} {}", reply.kind, reply.code, reply.text);
+        }
+        Ok(reply)
     }
 
     /// APPEND of one message with flags such as `(\Seen) ` or nothing.
@@ -254,59 +252,4 @@ fn read_raw(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Vec<u8>> {
         out.resize(from + size, 0);
         stream.read_exact(&mut out[from..]).context("waiting for a literal")?;
     }
-}
-
-/// Takes every certificate: what it proves is not what these tests are about.
-#[derive(Debug)]
-struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls::pki_types::CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn tls_stream(socket: TcpStream) -> Result<Box<dyn Stream>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    let name = rustls::pki_types::ServerName::try_from("localhost")?;
-    let connection = rustls::ClientConnection::new(Arc::new(config), name)?;
-    let mut stream = rustls::StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).context("TLS handshake")?;
-    }
-    Ok(Box::new(stream))
 }
