@@ -66,6 +66,19 @@ impl MaildirMailbox {
         std::mem::take(&mut *gathered.lock())
     }
 
+    /// Reads every message once that the cache does not know.
+    pub async fn fill_cache(&self) {
+        let uids: Vec<Uid> = self.snapshot().uids().uids().collect();
+        for part in uids.chunks(SHARE) {
+            // What cannot be read is told to the one who asks for it.
+            let visit = Box::new(|message: &mut dyn culver_store::Message| {
+                drop(message.body_structure());
+                ControlFlow::Continue(())
+            });
+            self.visit(part.to_vec(), visit).await;
+        }
+    }
+
     /// Lets go of the table if nobody has used it for a while.
     pub(crate) fn forget_columns(&self, now: Instant) {
         let mut kept = self.columns.now.lock();
