@@ -119,9 +119,14 @@ impl Wire {
         Ok(())
     }
 
+    /// Does enough wait to be sent?
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= SEND_AT
+    }
+
     /// Sends if enough waits: to be called between lines of long answers.
     pub async fn relieve(&mut self) -> Result<(), Stop> {
-        if self.out.len() >= SEND_AT { self.flush().await } else { Ok(()) }
+        if self.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Sends octets that lie elsewhere, behind what waits.
