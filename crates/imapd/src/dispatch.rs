@@ -1,4 +1,7 @@
 //! State x command: which handler runs, and what every command needs whatever it is: the sync afterwards.
+//!
+//! What a command needs while it runs lies in a box of its own, so that a session in IDLE, which most are, keeps only
+//! what IDLE needs.
 
 use crate::command::{
     append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search,
@@ -32,7 +35,7 @@ pub async fn run(
     let (mut state, mut outcome) = match command {
         Command::Any(command) => any(state, command, cx).await,
         Command::NotAuthenticated(command) => match state {
-            State::NotAuthenticated => not_authenticated(command, framer, cx).await,
+            State::NotAuthenticated => Box::pin(not_authenticated(command, framer, cx)).await,
             state => (state, wrong("You are logged in already")),
         },
         Command::Authenticated(command) => match state {
@@ -40,7 +43,7 @@ pub async fn run(
             state => authenticated(state, command, framer, cx).await,
         },
         Command::Selected(command) => match state {
-            State::Selected(selected) => in_mailbox(selected, command, cx).await,
+            State::Selected(selected) => Box::pin(in_mailbox(selected, command, cx)).await,
             state => (state, wrong("Select a mailbox first")),
         },
     };
@@ -159,8 +162,8 @@ async fn authenticated(
     cx: &mut Context,
 ) -> (State, Outcome) {
     match command {
-        c::Authenticated::Select(cmd) => return open(state, cmd, Access::ReadWrite, cx).await,
-        c::Authenticated::Examine(cmd) => return open(state, cmd, Access::ReadOnly, cx).await,
+        c::Authenticated::Select(cmd) => return Box::pin(open(state, cmd, Access::ReadWrite, cx)).await,
+        c::Authenticated::Examine(cmd) => return Box::pin(open(state, cmd, Access::ReadOnly, cx)).await,
         c::Authenticated::Idle => {
             let selected = match &mut state {
                 State::Selected(selected) => Some(&mut **selected),
@@ -176,7 +179,7 @@ async fn authenticated(
         State::Selected(selected) => &mut selected.user,
         State::NotAuthenticated => return (state, wrong("Log in first")),
     };
-    let outcome = by_name(user, command, cx).await;
+    let outcome = Box::pin(by_name(user, command, cx)).await;
     (state, done(outcome))
 }
 
