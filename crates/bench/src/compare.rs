@@ -1,0 +1,67 @@
+//! `culver-bench compare`: Culver beside Debian's Dovecot, both started here on mail of their own, and BENCHMARKS.md.
+
+use crate::meter::Meter;
+use crate::server::{Login, Server};
+use crate::session::{self, Plan};
+use anyhow::{Context, Result};
+use culver_testkit::peer::{Culver, CulverOptions, Dovecot, Peer, TUNED};
+use std::path::Path;
+use std::process::Command;
+
+/// Starts both and measures; gives back the page.
+///
+/// # Errors
+/// When one does not start, or a Maildir cannot be written.
+pub fn run(program: &Path, plan: &Plan, command: &str) -> Result<String> {
+    if let Some(why) = Dovecot::missing() {
+        anyhow::bail!("the peer is missing: {why}");
+    }
+    // What is declared first goes last: the servers end before their control groups are taken away.
+    let mut servers = Vec::new();
+    let culver =
+        Culver::start(program, CulverOptions { users: plan.sizes.accounts, ..CulverOptions::default() })?;
+    let dovecot = Dovecot::start_with(TUNED)?;
+    for (peer, pid) in [(&culver as &dyn Peer, culver.pid()), (&dovecot as &dyn Peer, dovecot.pid())] {
+        let first = peer.fresh_account();
+        std::fs::create_dir_all(&first.maildir)?;
+        peer.own(first.maildir.parent().context("a Maildir has a parent")?)?;
+        let login = Login { user: first.user.replace("0001", "{n}"), password: first.password };
+        let meter = Meter::of_ours(pid);
+        let server =
+            Server::new(peer.name().to_owned(), peer.imap(), login, Some(meter), Some(&first.maildir))
+                .with_context(|| format!("the log of {}:\n{}", peer.name(), peer.log()))?;
+        servers.push(server);
+    }
+    let tables = session::run(&servers, plan)?;
+    Ok(page(&tables, plan, program, command, servers.first().and_then(|s| s.meter.as_ref())))
+}
+
+fn version(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").output();
+    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// BENCHMARKS.md: what was measured, where, and how to measure again.
+fn page(tables: &str, plan: &Plan, program: &Path, command: &str, meter: Option<&Meter>) -> String {
+    let file = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = file("/proc/cpuinfo");
+    let mut models =
+        cpus.lines().filter_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, m)| m));
+    let model = models.next().unwrap_or("unknown").trim().to_owned();
+    let count = 1 + models.count();
+    format!(
+        "# Culver beside Dovecot\n\n\
+         Printed by `{command}`. Both servers run on one machine in turns, {} rounds of each workload, and the median \
+         counts. The mailbox that is read holds {} messages. Unless a workload's name says otherwise both have seen \
+         it before. Machines are noisy, so what decides is the CPU time of the server for one operation ({}), \
+         as a ratio within one run: above 1 Culver needs less. Dovecot is set up as someone would who knows it \
+         (`TUNED` in crates/testkit/src/peer.rs).\n\n\
+         {count} x {model}; Linux {}; {}; Dovecot {}.\n\n{tables}",
+        plan.rounds,
+        plan.sizes.messages,
+        meter.map_or("", Meter::source),
+        file("/proc/sys/kernel/osrelease").trim(),
+        version(program),
+        version(Path::new("/usr/sbin/dovecot")),
+    )
+}
