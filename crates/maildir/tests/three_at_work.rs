@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Rounds of each of the three.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 20;
 
 fn own(path: &Path, owner: Option<Owner>) {
     if let Some(o) = owner {
