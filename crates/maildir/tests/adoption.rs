@@ -252,3 +252,12 @@ async fn what_is_odd_is_said_with_what_to_do() {
     let done = adopted(&house, How::Adopt).await;
     assert!(done.mailboxes.iter().all(|m| m.failure.is_none()), "{done:?}");
 }
+
+#[tokio::test]
+async fn an_account_without_mail_is_left_as_it_is() {
+    let house = House::with(FlagWrites::Lazy);
+    fs::remove_dir_all(house.root()).unwrap();
+    let done = adopted(&house, How::Adopt).await;
+    assert!(done.mailboxes.is_empty() && done.found.odd[0].contains("no mail yet"));
+    assert!(!house.root().exists());
+}
