@@ -40,6 +40,7 @@ fn culver_and_dovecot() {
     let mut pair = Pair::new((&*ours, a), (&theirs, b)).unwrap();
     folders(&mut pair);
     fetch(&mut pair, &corpus.files);
+    order(&mut pair, &corpus.files);
     let step = (corpus.files.len() / 250).max(1);
     let sample: Vec<PathBuf> = corpus.files.iter().step_by(step).cloned().collect();
     search(&mut pair, &sample);
@@ -122,6 +123,19 @@ fn fetch(pair: &mut Pair, files: &[PathBuf]) {
                 pair.fetch(&uid.to_string(), &items.join(" "), files).unwrap();
             }
         }
+    }
+}
+
+/// In INBOX, with every message of the corpus.
+fn order(pair: &mut Pair, files: &[PathBuf]) {
+    for key in ["ARRIVAL", "SIZE", "DATE", "SUBJECT", "FROM", "TO", "CC", "DISPLAYFROM", "DISPLAYTO"] {
+        pair.sort(&format!("SORT ({key}) UTF-8 ALL"), files).unwrap();
+    }
+    for program in ["REVERSE DATE", "REVERSE SUBJECT DATE", "CC SUBJECT REVERSE SIZE"] {
+        pair.sort(&format!("SORT ({program}) UTF-8 LARGER 2000"), files).unwrap();
+    }
+    for algorithm in ["ORDEREDSUBJECT", "REFERENCES"] {
+        pair.thread(&format!("THREAD {algorithm} UTF-8 ALL"), files).unwrap();
     }
 }
 

@@ -32,6 +32,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("passwd_line", culver_directory::fuzz::fuzz_passwd_line),
     ("stored", culver_auth::fuzz::fuzz_stored),
     ("mime_scan", culver_mime::fuzz::scan),
+    ("mime_kept", culver_mime::fuzz::kept),
+    ("cache_record", culver_maildir::fuzz::fuzz_cache_record),
+    ("cache_index", culver_maildir::fuzz::fuzz_cache_index),
     ("mime_header", culver_mime::fuzz::header),
     ("mime_decode", culver_mime::fuzz::decode),
 ];

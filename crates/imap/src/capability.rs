@@ -76,6 +76,11 @@ pub const CAPABILITIES: &[Capability] = &[
     row("ESEARCH", 4731, Show::AfterLogin, "esearch"),
     row("WITHIN", 5032, Show::AfterLogin, "within"),
     row("SEARCHRES", 5182, Show::AfterLogin, "searchres"),
+    row("SORT", 5256, Show::AfterLogin, "sort"),
+    row("THREAD=ORDEREDSUBJECT", 5256, Show::AfterLogin, "thread-orderedsubject"),
+    row("THREAD=REFERENCES", 5256, Show::AfterLogin, "thread-references"),
+    row("ESORT", 5267, Show::AfterLogin, "esort"),
+    row("SORT=DISPLAY", 5957, Show::AfterLogin, "sort-display"),
     row("LIST-EXTENDED", 5258, Show::AfterLogin, "list-extended"),
     row("LIST-STATUS", 5819, Show::AfterLogin, "list-status"),
     row("SPECIAL-USE", 6154, Show::AfterLogin, "special-use"),
@@ -85,6 +90,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("CONDSTORE", 7162, Show::AfterLogin, "condstore"),
     row("QRESYNC", 7162, Show::AfterLogin, "qresync"),
     row("STATUS=SIZE", 8438, Show::AfterLogin, "status-size"),
+    row("PREVIEW", 8970, Show::AfterLogin, "preview"),
     Capability {
         parameter: Parameter::AppendLimit,
         ..row("APPENDLIMIT", 7889, Show::AfterLogin, "appendlimit")
@@ -221,10 +227,10 @@ mod tests {
         assert_eq!(shown(&masked), "IMAP4rev1 LITERAL- ENABLE ID SASL-IR AUTH=SCRAM-SHA-256");
         let after = Circumstances { login: Login::After, append_limit: Some(52_428_800), ..PLAIN };
         let list = shown(&after);
-        assert!(list.ends_with(" STATUS=SIZE APPENDLIMIT=52428800"), "{list}");
+        assert!(list.ends_with(" STATUS=SIZE PREVIEW APPENDLIMIT=52428800"), "{list}");
         assert!(!list.contains("STARTTLS") && !list.contains("LOGINDISABLED") && !list.contains("SASL-IR"));
         let list = shown(&Circumstances { append_limit: None, masked: &["QRESYNC"], ..after });
-        assert!(list.ends_with(" CONDSTORE STATUS=SIZE APPENDLIMIT"), "{list}");
+        assert!(list.ends_with(" CONDSTORE STATUS=SIZE PREVIEW APPENDLIMIT"), "{list}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::command::{
     Any, Authenticated as A, Command, NotAuthenticated as N, Numbering, Selected as S, Tagged, append,
     authenticate, copy, create, delete, enable, examine, expunge, fetch, id, list, login, lsub, r#move,
-    rename, search, select, status, store, subscribe, unsubscribe,
+    rename, search, select, sort, status, store, subscribe, thread, unsubscribe,
 };
 use crate::ext::utf8::Dialect;
 use crate::frame::Frame;
@@ -107,6 +107,8 @@ fn command<'a>(p: &mut Parser<'a>, known: &mut bool) -> Result<Command<'a>, Malf
 fn numbered<'a>(p: &mut Parser<'a>, name: &str, numbering: Numbering) -> Result<Option<S<'a>>, Malformed> {
     Ok(Some(match name {
         "SEARCH" => S::Search(search::parse(p, numbering)?),
+        "SORT" => S::Sort(sort::parse(p, numbering)?),
+        "THREAD" => S::Thread(thread::parse(p, numbering)?),
         "FETCH" => S::Fetch(fetch::parse(p, numbering)?),
         "STORE" => S::Store(store::parse(p, numbering)?),
         "COPY" => S::Copy(copy::parse(p, numbering)?),

@@ -8,6 +8,7 @@ mod fetch;
 mod flags;
 mod mailbox;
 mod search;
+mod sort;
 mod status;
 mod text;
 
@@ -17,6 +18,7 @@ pub use mailbox::{
     ListEntry, Namespace, Vanished, exists, expunge, flags, list, lsub, namespace, recent, status_response,
     vanished,
 };
-pub use search::{Esearch, esearch, search};
+pub use search::{All, Esearch, esearch, search};
+pub use sort::{ThreadNode, ordered_set, sort, thread};
 pub use status::{Code, Condition, capability, continuation, enabled, greeting, id, status};
 pub use text::{astring, mailbox, nstring, number, quoted, string, uid_set};

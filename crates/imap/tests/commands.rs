@@ -443,7 +443,7 @@ fn a_refusal_knows_what_it_can() {
     };
     let tag = |t: &str| Some(t.to_owned());
     assert_eq!(of("A442 XPIG-LATIN"), (tag("A442"), true));
-    assert_eq!(of("a UID THREAD x"), (tag("a"), true));
+    assert_eq!(of("a UID XTHREAD x"), (tag("a"), true));
     assert_eq!(of("a UID"), (tag("a"), false));
     assert_eq!(of("a NOOPX"), (tag("a"), true));
     assert_eq!(of("a"), (tag("a"), false));
@@ -486,12 +486,16 @@ fn every_command_has_its_row() {
         "UNSELECT",
         "EXPUNGE",
         "SEARCH ALL",
+        "SORT (REVERSE DATE SUBJECT) UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL",
         "FETCH 1 UID",
         "STORE 1 FLAGS ()",
         "COPY 1 x",
         "MOVE 1 x",
         "UID EXPUNGE 1",
         "UID SEARCH ALL",
+        "UID SORT RETURN () (DISPLAYFROM) us-ascii SEEN",
+        "UID THREAD ORDEREDSUBJECT UTF-8 ALL",
         "UID FETCH 1 UID",
         "UID STORE 1 FLAGS ()",
         "UID COPY 1 x",

@@ -5,7 +5,7 @@ use culver_imap::Dialect;
 use culver_imap::capability::{Circumstances, Literals, Login};
 use culver_imap::command::{Numbering, StatusItem};
 use culver_imap::response::{
-    self, BodyName, Code, Condition, Esearch, FetchWriter, ListEntry, Namespace, Vanished,
+    self, All, BodyName, Code, Condition, Esearch, FetchWriter, ListEntry, Namespace, Vanished,
 };
 use proptest::prelude::*;
 
@@ -184,12 +184,18 @@ fn search_responses() {
     };
     let esearch = |want: &str, found: Esearch<'_>| line(want, |out| response::esearch(out, &found));
     esearch("* ESEARCH (TAG \"A284\")", none);
-    esearch("* ESEARCH (TAG \"A284\")", Esearch { all: Some(&UidSet::new()), ..none });
+    esearch("* ESEARCH (TAG \"A284\")", Esearch { all: Some(All::Set(&UidSet::new())), ..none });
     esearch("* ESEARCH (TAG \"A284\") MIN 2 COUNT 3", Esearch { min: Some(2), count: Some(3), ..none });
     let found = set(&[(4, 18), (21, 21), (28, 28)]);
     esearch(
         "* ESEARCH UID COUNT 17 ALL 4:18,21,28",
-        Esearch { tag: None, numbering: Numbering::Uid, count: Some(17), all: Some(&found), ..none },
+        Esearch {
+            tag: None,
+            numbering: Numbering::Uid,
+            count: Some(17),
+            all: Some(All::Set(&found)),
+            ..none
+        },
     );
     esearch(
         "* ESEARCH (TAG \"A284\") UID MIN 7 MAX 3800 MODSEQ 9",

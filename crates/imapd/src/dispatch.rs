@@ -2,7 +2,7 @@
 
 use crate::command::{
     append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search,
-    select, status, store,
+    select, sort, status, store, thread,
 };
 use crate::context::Context;
 use crate::state::{Access, Authenticated, Selected, State};
@@ -61,6 +61,8 @@ fn expunges(command: &Command<'_>) -> Expunges {
         Command::Selected(c::Selected::Fetch(f)) => by_number(f.numbering),
         Command::Selected(c::Selected::Store(s)) => by_number(s.numbering),
         Command::Selected(c::Selected::Search(s)) => by_number(s.numbering),
+        Command::Selected(c::Selected::Sort(s)) => by_number(s.numbering),
+        Command::Selected(c::Selected::Thread(t)) => by_number(t.numbering),
         _ => Expunges::Tell,
     }
 }
@@ -250,6 +252,8 @@ async fn in_mailbox(
         }
         c::Selected::Expunge { uids } => expunge::run(&mut selected, uids, cx).await,
         c::Selected::Search(cmd) => search::run(&mut selected, cmd, cx).await,
+        c::Selected::Sort(cmd) => sort::run(&mut selected, cmd, cx).await,
+        c::Selected::Thread(cmd) => thread::run(&mut selected, cmd, cx).await,
         c::Selected::Fetch(cmd) => fetch::run(&mut selected, cmd, cx).await,
         c::Selected::Store(cmd) => store::run(&mut selected, cmd, cx).await,
         c::Selected::Copy(cmd) => copy::run(&mut selected, cmd, cx).await,

@@ -8,7 +8,7 @@ use culver_imap::response::{BodyName, FetchWriter};
 use culver_mime::fields::{self, Selection};
 use culver_mime::transfer;
 use culver_snapshot::{Place, Record, Snapshot};
-use culver_store::{BodyReader, Failure, Message, Refusal};
+use culver_store::{BodyReader, Effort, Failure, Message, Refusal};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -45,6 +45,7 @@ enum Item {
     BinarySize {
         part: Vec<u32>,
     },
+    Preview(Effort),
 }
 
 /// A FETCH made ready: what to write for each message and what it takes.
@@ -132,6 +133,7 @@ impl Plan {
                 Item::Binary { part: part.clone(), partial: *partial }
             }
             FetchItem::BinarySize { part } => Item::BinarySize { part: part.clone() },
+            FetchItem::Preview { lazy } => Item::Preview(if *lazy { Effort::AtHand } else { Effort::Any }),
         };
         self.needs_message |= !matches!(made, Item::Flags | Item::InternalDate | Item::Size);
         self.items.push(made);
@@ -326,6 +328,7 @@ fn content(
         Item::Envelope => fetch.envelope(&message.envelope()?),
         Item::Body => fetch.body(&message.body()?),
         Item::BodyStructure => fetch.body_structure(&message.body_structure()?),
+        Item::Preview(how) => fetch.preview(message.preview(*how)?.as_deref()),
         Item::Fields { names, partial, name } => {
             scratch.clear();
             fields::select_to(scratch, &message.lean_header()?, names, Selection::Only);

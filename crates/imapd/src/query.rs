@@ -5,10 +5,13 @@ use crate::state::Selected;
 use crate::stop::Stop;
 use crate::wire::Wire;
 use culver_base::{SearchKey, Uid, UidSet};
+use culver_mime::columns::{Column, Columns};
 use culver_mime::{date, fields, text};
+use culver_snapshot::Place;
 use culver_snapshot::search::{ContentTest, Query, Scope};
 use culver_store::{Failure, Message, Refusal};
 use futures_util::future::join_all;
+use memchr::memmem::Finder;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::io;
@@ -19,6 +22,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What BADCHARSET offers; every other charset that can be decoded is taken too.
 pub const CHARSETS: [&str; 2] = ["US-ASCII", "UTF-8"];
+
+/// Messages that are looked at before others have a turn.
+const YIELD: usize = 4096;
 
 /// Why a key's texts cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +90,9 @@ async fn in_view(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Resul
             None => open.push(record.uid),
         }
     }
+    if query.content_tests().iter().any(|test| in_columns(test)) {
+        open = by_columns(selected, &query, open, &mut uids).await;
+    }
     if open.is_empty() {
         return Ok(Found { uids, failed: 0 });
     }
@@ -106,6 +115,64 @@ async fn in_view(selected: &Selected, key: &SearchKey, wire: &mut Wire) -> Resul
     hits.extend(uids.uids());
     hits.sort_unstable();
     Ok(Found { uids: hits.into_iter().collect(), failed: result.failed })
+}
+
+/// Can the columns of a message answer it?
+fn in_columns(test: &ContentTest) -> bool {
+    match test {
+        ContentTest::Header { name, text } => Column::of_field(name).is_some() && !text.contains('\n'),
+        ContentTest::Sent(..) => true,
+        _ => false,
+    }
+}
+
+/// The texts of a query, made ready to be looked for in many columns.
+struct Needles<'q>(Vec<(&'q str, Finder<'q>)>);
+
+impl<'q> Needles<'q> {
+    fn new(query: &'q Query) -> Self {
+        let texts = query.content_tests().into_iter().filter_map(|test| match test {
+            ContentTest::Header { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        Self(texts.map(|t| (t, Finder::new(t))).collect())
+    }
+
+    /// `None`: the message has to be asked.
+    fn answer(&self, test: &ContentTest, columns: Option<Columns<'_>>) -> Option<bool> {
+        let columns = columns.filter(|c| !c.is_partial())?;
+        match test {
+            ContentTest::Header { name, text } if in_columns(test) => {
+                let column = Column::of_field(name)?;
+                let (_, finder) = self.0.iter().find(|(t, _)| *t == text)?;
+                Some(columns.has(column) && finder.find(columns.text(column)).is_some())
+            }
+            ContentTest::Sent(how, day) => Some(columns.sent_day().is_some_and(|d| how.holds(d, *day))),
+            _ => None,
+        }
+    }
+}
+
+/// Decides what the columns decide. Hits go to `uids`; what is left comes back.
+async fn by_columns(selected: &Selected, query: &Query, open: Vec<Uid>, uids: &mut UidSet) -> Vec<Uid> {
+    let view = selected.view.snapshot();
+    let table = selected.mailbox.columns(&open.iter().copied().collect()).await;
+    let needles = Needles::new(query);
+    let (mut walk, mut place) = (table.walk(), Place::default());
+    let mut left = Vec::new();
+    for (i, uid) in open.into_iter().enumerate() {
+        if i % YIELD == YIELD - 1 {
+            tokio::task::yield_now().await;
+        }
+        let Some((_, record)) = view.seek(uid, &mut place) else { continue };
+        let columns = walk.get(uid);
+        match query.matches(record, &mut |test| needles.answer(test, columns).ok_or(())) {
+            Ok(true) => uids.add(uid),
+            Ok(false) => {}
+            Err(()) => left.push(uid),
+        }
+    }
+    left
 }
 
 fn threads() -> usize {
@@ -191,24 +258,15 @@ fn content(test: &ContentTest, message: &mut dyn Message) -> Result<bool, Failur
         ContentTest::Larger(n) => Ok(message.size()? > *n),
         ContentTest::Smaller(n) => Ok(message.size()? < *n),
         ContentTest::Body(needle) => {
-            whole(message, |octets, structure| text::matches_body(octets, structure, needle))
+            let parts = message.text_parts()?;
+            Ok(text::matches_parts(&message.octets(0..SEARCHED)?, &parts, needle))
         }
         ContentTest::Text(needle) => {
-            whole(message, |octets, structure| text::matches_text(octets, structure, needle))
+            let structure = message.structure()?;
+            Ok(text::matches_text(&message.octets(0..SEARCHED)?, &structure, needle))
         }
     }
 }
 
 /// The most of one message that BODY and TEXT look at.
 const SEARCHED: u64 = 64 * 1024 * 1024;
-
-fn whole(
-    message: &mut dyn Message,
-    test: impl FnOnce(&[u8], &culver_mime::Structure) -> bool,
-) -> Result<bool, Failure> {
-    let size = message.size()?.min(SEARCHED);
-    let structure = message.structure()?;
-    let mut octets = Vec::with_capacity(size as usize);
-    message.read(0..size, &mut octets)?;
-    Ok(test(&octets, &structure))
-}

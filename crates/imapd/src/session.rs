@@ -124,6 +124,9 @@ impl Session {
         self.cx.aside.clear();
         loop {
             if self.cx.wire.input().is_empty() {
+                if !self.framer.partial().is_empty() {
+                    self.cx.wire.acknowledge();
+                }
                 self.wait().await?;
                 continue;
             }

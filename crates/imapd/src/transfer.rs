@@ -17,7 +17,7 @@ pub async fn run(selected: &Selected, cmd: &Command, how: Transfer) -> Result<Op
         return Err(Refusal::ExpungeIssued.into());
     }
     let name = names::known(&cmd.mailbox)?;
-    let target = selected.user.mail.open(name).await.map_err(|f| match f {
+    let target = selected.user.mail.open_target(name).await.map_err(|f| match f {
         Failure::Refused(Refusal::NonExistent) => Refusal::TryCreate.into(),
         other => other,
     })?;

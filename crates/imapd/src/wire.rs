@@ -44,6 +44,13 @@ impl Wire {
         self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    /// The client is in the middle of something: see [`Stream::acknowledge`].
+    pub fn acknowledge(&self) {
+        if let Some(stream) = &self.stream {
+            stream.acknowledge();
+        }
+    }
+
     /// What came and was not used.
     pub fn input(&self) -> &[u8] {
         &self.input
@@ -112,9 +119,14 @@ impl Wire {
         Ok(())
     }
 
+    /// Does enough wait to be sent?
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= SEND_AT
+    }
+
     /// Sends if enough waits: to be called between lines of long answers.
     pub async fn relieve(&mut self) -> Result<(), Stop> {
-        if self.out.len() >= SEND_AT { self.flush().await } else { Ok(()) }
+        if self.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Sends octets that lie elsewhere, behind what waits.

@@ -17,6 +17,7 @@ use crate::special_use::{self, SpecialUses};
 use crate::spool::MaildirSpool;
 use crate::store::{Auto, Common};
 use crate::subscriptions::{self, Subscriptions};
+use crate::sync::Force;
 use crate::tree::{Node, Repairs, Tree};
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
@@ -289,11 +290,19 @@ impl MaildirAccount {
 
     /// The mailbox itself, for the engine's own use.
     pub async fn open_maildir(&self, name: &MailboxName) -> Result<Arc<MaildirMailbox>> {
+        self.open_looking(name, Force::No).await
+    }
+
+    async fn open_looking(&self, name: &MailboxName, force: Force) -> Result<Arc<MaildirMailbox>> {
         let slot = self.slot(name);
         let mut slot = slot.lock().await;
         slot.used = Instant::now();
         if let Some(mailbox) = slot.mailbox.clone().filter(|m| !m.is_gone()) {
-            match mailbox.refresh().await {
+            let looked = match force {
+                Force::Identity => mailbox.look(force).await,
+                _ => mailbox.refresh().await,
+            };
+            match looked {
                 Ok(()) => return Ok(mailbox),
                 // Another program deleted it, and perhaps made it anew.
                 Err(Failure::Refused(Refusal::MailboxGone)) => (),
@@ -328,8 +337,11 @@ impl MaildirAccount {
                 if let Some(mailbox) = slot.mailbox.take() {
                     mailbox.close().await;
                 }
-            } else if slot.mailbox.is_some() && !unused {
-                slot.used = now;
+            } else if let Some(mailbox) = &slot.mailbox {
+                mailbox.forget_columns(now);
+                if !unused {
+                    slot.used = now;
+                }
             }
         }
         self.slots.lock().retain(|_, slot| {
@@ -517,6 +529,10 @@ impl Account for MaildirAccount {
 
     async fn open(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
         Ok(self.open_maildir(name).await?)
+    }
+
+    async fn open_target(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>> {
+        Ok(self.open_looking(name, Force::Identity).await?)
     }
 
     async fn create(&self, name: &MailboxName, special_use: &[SpecialUse]) -> Result<MailboxId> {

@@ -1,7 +1,7 @@
 //! Adopting an account ahead of time: what its first login would do, done now, and told.
 //!
 //! Each mailbox is first looked at ([`survey`]), then opened, which gives UIDs to what has none, takes over what only an earlier
-//! server's index knows, and writes the index of our own; then what is there is held against what was found. A dry run
+//! server's index knows, and writes the index of our own; every message is read once for the cache; then what is there is held against what was found. A dry run
 //! stops after the look and changes nothing.
 //!
 //! A mailbox that cannot be adopted is told and does not stop the others. To adopt twice does no harm.
@@ -99,6 +99,7 @@ pub async fn adopt(
                 Ok(mailbox) => {
                     one.failure = None;
                     one.compare(&*mailbox);
+                    mailbox.fill_cache().await;
                     mailbox.close().await;
                 }
                 Err(e) => one.failure = Some(e.to_string()),

@@ -35,6 +35,16 @@ pub struct Ready {
 /// The messages of one APPEND.
 pub type Request = Vec<Ready>;
 
+/// What was put in place for all requests together.
+#[derive(Default)]
+struct Placed {
+    ops: Vec<Op>,
+    /// For the cache.
+    learnt: Vec<Learnt>,
+    to_new: bool,
+    to_cur: bool,
+}
+
 impl Core {
     /// Stores the messages of several requests; each gets its own answer. `requests` is emptied when it is done.
     pub fn append(
@@ -59,22 +69,13 @@ impl Core {
         self.take_in_listed(fs, &dirs)?;
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
         let mut added = Vec::new();
-        let mut ops = Vec::new();
+        let mut placed = Placed::default();
         let mut answers = Vec::new();
         let mut next = self.next_uid();
-        let (mut to_new, mut to_cur) = (false, false);
-        let mut learnt = Vec::new();
         for request in requests.drain(..) {
-            answers.push(self.place_all(
-                &dirs,
-                request,
-                &mut next,
-                &mut added,
-                &mut ops,
-                (&mut to_new, &mut to_cur),
-                &mut learnt,
-            ));
+            answers.push(self.place_all(&dirs, request, &mut next, &mut added, &mut placed));
         }
+        let Placed { ops, learnt, to_new, to_cur } = placed;
         // Letters first, so that the names need not change again at once.
         let mut synced = [(to_new, &dirs.new), (to_cur, &dirs.cur)].into_iter().filter(|(due, _)| *due);
         let synced = synced.try_for_each(|(_, dir)| dir.sync());
@@ -109,9 +110,7 @@ impl Core {
         request: Request,
         next: &mut Option<Uid>,
         added: &mut Vec<culver_base::Keyword>,
-        ops: &mut Vec<Op>,
-        (to_new, to_cur): (&mut bool, &mut bool),
-        learnt: &mut Vec<Learnt>,
+        placed: &mut Placed,
     ) -> Result<Appended> {
         let mut uids = Vec::with_capacity(request.len());
         let mut done: Vec<Entry> = Vec::with_capacity(request.len());
@@ -128,8 +127,8 @@ impl Core {
             match self.place_one(dirs, &mut ready, this, added) {
                 Ok(op) => {
                     if let Op::Arrive(_, entry, _) = &op {
-                        *to_new |= entry.folder == Folder::New;
-                        *to_cur |= entry.folder == Folder::Cur;
+                        placed.to_new |= entry.folder == Folder::New;
+                        placed.to_cur |= entry.folder == Folder::Cur;
                         done.push(entry.clone());
                     }
                     arrivals.push(op);
@@ -150,8 +149,8 @@ impl Core {
             return Err(failure);
         }
         *next = uid;
-        ops.append(&mut arrivals);
-        learnt.append(&mut records);
+        placed.ops.append(&mut arrivals);
+        placed.learnt.append(&mut records);
         Ok(Appended { uid_validity: self.model.snapshot.uid_validity, uids })
     }
 

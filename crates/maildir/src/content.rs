@@ -1,6 +1,6 @@
 //! The bytes of a message on their way out: what lies in a file, in wire form.
 //!
-//! Up to [`SMALL`] octets a file is read whole and its line ends are made CRLF in memory. A larger one is never in
+//! Up to [`SMALL`] octets a file is read whole and its line ends are made CRLF in memory, of as much as is wanted. A larger one is never in
 //! memory: its octets stream, and when its stored size equals its size on the wire (its line ends are
 //! CRLF already) they are read where they are wanted.
 //!
@@ -17,6 +17,7 @@ use culver_mime::lines::{WireSize, to_wire};
 use culver_mime::{Limits, Scanner, Structure, scan};
 use culver_store::BodyReader;
 use culver_store::io::{File, Fs};
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,10 +45,59 @@ impl io::Read for Reading<'_> {
 
 /// A message's bytes.
 pub enum Content {
-    /// In wire form, in memory.
-    Small(Bytes),
+    /// In memory.
+    Small(Small),
     /// In its file.
     Large(Large),
+}
+
+/// A small message: its line ends are made when somebody wants them.
+pub struct Small {
+    stored: Vec<u8>,
+    wire: OnceCell<Bytes>,
+    counted: Cell<Option<u64>>,
+}
+
+impl Small {
+    fn wire(&self) -> &Bytes {
+        self.wire.get_or_init(|| {
+            let mut out = Vec::with_capacity(self.stored.len() + self.stored.len() / 32);
+            to_wire(&self.stored, None, &mut out);
+            self.counted.set(Some(out.len() as u64));
+            out.into()
+        })
+    }
+
+    /// All of it behind `out`.
+    fn append_to(&self, out: &mut Vec<u8>) {
+        match self.wire.get() {
+            Some(wire) => out.extend_from_slice(wire),
+            None => {
+                let before = out.len();
+                to_wire(&self.stored, None, out);
+                self.counted.set(Some((out.len() - before) as u64));
+            }
+        }
+    }
+
+    fn header(&self) -> Bytes {
+        if let Some(wire) = self.wire.get() {
+            return wire.slice(..header_len(wire).unwrap_or(wire.len()));
+        }
+        // The header alone has to be made if its end can be seen in the stored form.
+        let end = match memchr::memmem::find(&self.stored, b"\n\n") {
+            _ if self.stored.starts_with(b"\n") => Some(1),
+            Some(i) if memchr::memchr(b'\r', &self.stored[..i]).is_none() => Some(i + 2),
+            _ => None,
+        };
+        let Some(end) = end else {
+            let wire = self.wire();
+            return wire.slice(..header_len(wire).unwrap_or(wire.len()));
+        };
+        let mut out = Vec::with_capacity(end + end / 32);
+        to_wire(&self.stored[..end], None, &mut out);
+        out.into()
+    }
 }
 
 /// A large message.
@@ -63,16 +113,14 @@ pub struct Large {
 impl Content {
     /// From an open file. `name` is its name, `wire` the size that is on record.
     pub fn open(fs: &Fs, file: File, name: &[u8], wire: Option<u64>) -> io::Result<Self> {
-        let stored = file.stat()?.size;
+        let stored = file.stat_when_opened()?.size;
         let mut start = [0; compressed::MAGIC_LEN];
         if stored <= SMALL {
             let octets = file.read_from(0, usize::MAX >> 1)?;
             if let Some(how) = compressed::recognise(&octets) {
                 return Self::decompress(fs, compressed::reader(how, &octets[..], MOST_DECOMPRESSED)?);
             }
-            let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
-            to_wire(&octets, None, &mut out);
-            return Ok(Self::Small(out.into()));
+            return Ok(Self::stored(octets));
         }
         let n = file.read_full_at(&mut start, 0)?;
         if let Some(how) = compressed::recognise(&start[..n]) {
@@ -87,6 +135,24 @@ impl Content {
             _ => count(&file)?,
         };
         Ok(Self::Large(Large { file: Arc::new(file), stored, wire }))
+    }
+
+    /// A message in memory, as files have it.
+    pub fn stored(stored: Vec<u8>) -> Self {
+        Self::Small(Small { stored, wire: OnceCell::new(), counted: Cell::new(None) })
+    }
+
+    fn from_wire(octets: Vec<u8>) -> Self {
+        let counted = Cell::new(Some(octets.len() as u64));
+        Self::Small(Small { stored: Vec::new(), wire: OnceCell::from(Bytes::from(octets)), counted })
+    }
+
+    /// Octets on the wire, if they have been counted.
+    pub fn counted(&self) -> Option<u64> {
+        match self {
+            Self::Small(small) => small.counted.get(),
+            Self::Large(large) => Some(large.wire),
+        }
     }
 
     /// What comes out is kept in wire form: in memory, or in a file without a name if it is large.
@@ -113,7 +179,7 @@ impl Content {
             if n == 0 {
                 return Ok(match spilled {
                     Some((file, len)) => Self::Large(Large { file: Arc::new(file), stored: len, wire: len }),
-                    None => Self::Small(out.into()),
+                    None => Self::from_wire(out),
                 });
             }
         }
@@ -127,7 +193,7 @@ impl Content {
     /// Octets on the wire.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Small(octets) => octets.len() as u64,
+            Self::Small(small) => small.counted.get().unwrap_or_else(|| small.wire().len() as u64),
             Self::Large(large) => large.wire,
         }
     }
@@ -135,7 +201,15 @@ impl Content {
     /// Appends `range`, cut at the end.
     pub fn read(&self, range: Range<u64>, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Small(octets) => {
+            Self::Small(small) => {
+                // It is all, or nearly: made where it is wanted.
+                if range.start == 0 && range.end >= small.stored.len() as u64 && small.wire.get().is_none() {
+                    let before = out.len();
+                    small.append_to(out);
+                    out.truncate(before.saturating_add(usize::try_from(range.end).unwrap_or(usize::MAX)));
+                    return Ok(());
+                }
+                let octets = small.wire();
                 out.extend_from_slice(&octets[cut(&range, octets.len() as u64)]);
                 Ok(())
             }
@@ -152,10 +226,21 @@ impl Content {
         }
     }
 
+    /// The octets `range`, cut at the end.
+    pub fn octets(&self, range: Range<u64>) -> io::Result<Bytes> {
+        if let Self::Small(small) = self {
+            let octets = small.wire();
+            return Ok(octets.slice(cut(&range, octets.len() as u64)));
+        }
+        let mut out = Vec::new();
+        self.read(range, &mut out)?;
+        Ok(out.into())
+    }
+
     /// The part before the body, with the empty line; all if there is none.
     pub fn header(&self) -> io::Result<Bytes> {
         let large = match self {
-            Self::Small(octets) => return Ok(octets.slice(..header_len(octets).unwrap_or(octets.len()))),
+            Self::Small(small) => return Ok(small.header()),
             Self::Large(large) => large,
         };
         let mut out = Vec::new();
@@ -176,7 +261,7 @@ impl Content {
     /// The part tree.
     pub fn structure(&self) -> io::Result<Structure> {
         match self {
-            Self::Small(octets) => Ok(scan(octets)),
+            Self::Small(small) => Ok(scan(small.wire())),
             Self::Large(large) => {
                 let mut scanner = Scanner::new(Limits::default());
                 large.pieces(|octets| scanner.feed(octets))?;
@@ -188,7 +273,10 @@ impl Content {
     /// A reader for `range`, cut at the end.
     pub fn reader(&self, range: Range<u64>, place: &Arc<MailboxPlace>) -> Box<dyn BodyReader> {
         match self {
-            Self::Small(octets) => Box::new(MemoryReader(octets.slice(cut(&range, octets.len() as u64)))),
+            Self::Small(small) => {
+                let octets = small.wire();
+                Box::new(MemoryReader(octets.slice(cut(&range, octets.len() as u64))))
+            }
             Self::Large(large) => {
                 Box::new(FileReader { stream: Some(large.stream(range)), place: place.clone() })
             }

@@ -46,9 +46,7 @@ impl Core {
     }
 
     fn has_new(&self) -> bool {
-        // Messages in `new` came last, so few are looked at.
-        let names = self.model.names.read();
-        names.iter_back().take(BATCH).any(|(_, e)| e.folder == Folder::New)
+        self.model.names.read().in_new().next().is_some()
     }
 
     /// One round.
@@ -75,8 +73,8 @@ impl Core {
                 due.push((*uid, entry.clone(), self.rename_for(entry, r.flags)));
             }
             if empties_new == EmptiesNew::Yes {
-                for (uid, entry) in names.iter_back().take(BATCH) {
-                    if entry.folder == Folder::New && !self.model.behind.contains(&uid) {
+                for (uid, entry) in names.in_new().take(BATCH) {
+                    if !self.model.behind.contains(&uid) {
                         let name = filename::with_flags(&entry.name, Default::default(), Default::default());
                         due.push((
                             uid,
@@ -88,8 +86,14 @@ impl Core {
             }
         }
         let before = self.model.behind.len();
+        let in_new = self.model.names.read().in_new().count();
         let renamed = self.rename_all(&dirs, due);
+        let more_in_new = match empties_new {
+            EmptiesNew::Yes => (1..in_new).contains(&self.model.names.read().in_new().count()),
+            EmptiesNew::No => false,
+        };
         Ok(match renamed {
+            Flushed::All if more_in_new => Flushed::More,
             // It is not done until the letter's meaning is known, or given up.
             Flushed::All if self.model.behind.is_empty() && self.waits_for_letters() => Flushed::Soon,
             Flushed::All if self.model.behind.is_empty() => outcome,

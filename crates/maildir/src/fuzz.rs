@@ -82,3 +82,28 @@ pub fn fuzz_dovecot_index(data: &[u8]) {
     drop(dovecot_index::read(Some(index), Some(log), Some(old)));
     drop(dovecot_index::read(None, Some(data), None));
 }
+
+/// A record of the cache.
+pub fn fuzz_cache_record(data: &[u8]) {
+    use crate::cache::record::{Facts, Item, first};
+    first(data);
+    // The checksum would keep everything out.
+    let len = u32::try_from(data.len()).unwrap_or(0).to_le_bytes();
+    let frame = bytes::Bytes::from([&len[..], &crc32fast::hash(data).to_le_bytes(), data].concat());
+    let Some((_, uid)) = first(&frame) else { return };
+    let Some(facts) = Facts::read(&frame, uid) else { return };
+    assert!(facts.covers(&facts));
+    if let Some(columns) = facts.get(Item::Columns) {
+        culver_mime::columns::Columns::parse(&columns);
+    }
+}
+
+/// The index of the cache.
+pub fn fuzz_cache_index(data: &[u8]) {
+    // The checksum would keep everything out.
+    let whole = [data, &crc32fast::hash(data).to_le_bytes()].concat();
+    let generation = data.get(8..16).and_then(|g| g.try_into().ok()).unwrap_or_default();
+    let Some((covered, slots)) = crate::cache::index::decode(&whole, generation) else { return };
+    let again = crate::cache::index::encode(generation, covered, &slots);
+    assert_eq!(crate::cache::index::decode(&again, generation), Some((covered, slots)));
+}

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod checkpoint;
 pub mod clock;
 pub mod codec;
+mod columns;
 pub mod compressed;
 pub mod content;
 pub mod core;

@@ -5,6 +5,7 @@
 
 use crate::append::{Ready, Request};
 use crate::cache::Cache;
+use crate::columns::KeptColumns;
 use crate::core::Core;
 use crate::dotlock::Contention;
 use crate::flush::{EmptiesNew, Flushed};
@@ -22,8 +23,8 @@ use culver_base::{Uid, UidSet};
 use culver_snapshot::{Presence, Snapshot};
 use culver_store::io::Fs;
 use culver_store::{
-    Appended, Failure, Mailbox, NewMessage, Refusal, Result, Spooled, StoreFlags, Stored, Transfer,
-    Transferred, Visit, Visited,
+    Appended, ColumnTable, Failure, Mailbox, NewMessage, Refusal, Result, Spooled, StoreFlags, Stored,
+    Transfer, Transferred, Visit, Visited,
 };
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
@@ -43,6 +44,7 @@ pub struct MaildirMailbox {
     pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
     pub(crate) names: Arc<RwLock<Names>>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) columns: KeptColumns,
     pub(crate) place: Mutex<Arc<MailboxPlace>>,
     pub(crate) tell: watch::Sender<Arc<Snapshot>>,
     pub(crate) first_recent: AtomicU32,
@@ -91,6 +93,7 @@ impl MaildirMailbox {
             runtime: tokio::runtime::Handle::current(),
             names: core.model.names.clone(),
             cache: core.cache.clone(),
+            columns: KeptColumns::default(),
             tell: core.tell.clone(),
             first_recent: AtomicU32::new(core.model.first_recent),
             place: Mutex::new(place),
@@ -178,7 +181,7 @@ impl MaildirMailbox {
     pub(crate) async fn look(&self, force: Force) -> Result<()> {
         let looked = move |core: &mut Core, fs: &Fs| {
             let unknown = core.look(fs, force)?;
-            if unknown.is_empty() {
+            if unknown.is_empty() && force != Force::Identity {
                 core.settle_floor();
                 core.import(fs);
             }
@@ -476,6 +479,10 @@ impl Mailbox for MaildirMailbox {
                 Visited { count: begun.load(Ordering::Relaxed).max(1) }
             }
         }
+    }
+
+    async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable> {
+        self.column_table(uids).await
     }
 
     fn as_any(&self) -> &dyn Any {

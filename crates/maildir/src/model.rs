@@ -51,6 +51,8 @@ pub fn base_of(name: &[u8]) -> &[u8] {
 #[derive(Default)]
 pub struct Names {
     by_uid: BTreeMap<Uid, Entry>,
+    /// Those in `new`.
+    new: BTreeSet<Uid>,
     by_base: Option<HashMap<u64, Uid, BuildIdentity>>,
     keys: RandomState,
 }
@@ -85,9 +87,9 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = (Uid, &Entry)> {
         self.by_uid.iter().map(|(u, e)| (*u, e))
     }
-    /// All, the last ones first.
-    pub fn iter_back(&self) -> impl Iterator<Item = (Uid, &Entry)> {
-        self.by_uid.iter().rev().map(|(u, e)| (*u, e))
+    /// Those in `new`, by UID.
+    pub fn in_new(&self) -> impl Iterator<Item = (Uid, &Entry)> {
+        self.new.iter().filter_map(|u| Some((*u, self.by_uid.get(u)?)))
     }
     /// Those from a UID on.
     pub fn from(&self, uid: Uid) -> impl Iterator<Item = (Uid, &Entry)> {
@@ -117,7 +119,8 @@ impl Names {
     }
     /// From entries that ascend by UID.
     pub fn from_sorted(entries: Vec<(Uid, Entry)>) -> Self {
-        Self { by_uid: entries.into_iter().collect(), by_base: None, keys: RandomState::new() }
+        let new = entries.iter().filter(|(_, e)| e.folder == Folder::New).map(|(u, _)| *u).collect();
+        Self { by_uid: entries.into_iter().collect(), new, by_base: None, keys: RandomState::new() }
     }
     fn set(&mut self, uid: Uid, entry: Entry) {
         if let Some(map) = &mut self.by_base {
@@ -128,9 +131,14 @@ impl Names {
             }
             map.insert(self.keys.hash_one(base_of(&entry.name)), uid);
         }
+        match entry.folder {
+            Folder::New => self.new.insert(uid),
+            Folder::Cur => self.new.remove(&uid),
+        };
         self.by_uid.insert(uid, entry);
     }
     fn remove(&mut self, uid: Uid) {
+        self.new.remove(&uid);
         let Some(old) = self.by_uid.remove(&uid) else { return };
         if let Some(map) = &mut self.by_base {
             let hash = self.keys.hash_one(base_of(&old.name));

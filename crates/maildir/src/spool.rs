@@ -14,7 +14,6 @@ use crate::place::{Dirs, MailboxPlace};
 use crate::visit::draft;
 use async_trait::async_trait;
 use bytes::Bytes;
-use culver_mime::lines::to_wire;
 use culver_store::io::{File, Fs};
 use culver_store::{Failure, Spool, Spooled};
 use std::io;
@@ -132,9 +131,7 @@ impl Staged {
 impl Staged {
     /// These are all its octets, in stored form.
     fn learn(&mut self, stored: &[u8]) {
-        let mut wire = Vec::with_capacity(stored.len() + stored.len() / 32);
-        to_wire(stored, None, &mut wire);
-        self.draft = draft(&Content::Small(wire.into()), None).ok();
+        self.draft = draft(&Content::stored(stored.to_vec()), None).ok();
     }
 }
 
@@ -257,7 +254,7 @@ mod tests {
             form.finish(&mut out);
             prop_assert_eq!((form.stored, form.wire), (out.len() as u64, wire.len() as u64));
             let mut back = Vec::new();
-            to_wire(&out, None, &mut back);
+            culver_mime::lines::to_wire(&out, None, &mut back);
             prop_assert_eq!(&back, wire.as_bytes());
             if !text.contains("\r\r") {
                 let plain = text.replace("\r\n", "\n");

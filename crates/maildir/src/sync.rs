@@ -38,6 +38,8 @@ const MOST_GUESSES: usize = 16;
 /// How hard to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Force {
+    /// Is it still the same mailbox? Nothing else.
+    Identity,
     /// Believe times.
     No,
     /// List both directories.
@@ -80,6 +82,9 @@ impl Core {
             }
             Ok(_) => (),
             Err(e) => return Err(self.failure("reading dovecot-uidlist", e)),
+        }
+        if force == Force::Identity {
+            return Ok(Unknown::new());
         }
         if !std::mem::replace(&mut self.looked, true) {
             // Nobody was told a UIDNEXT by this process; what the file says of the ones before is as good.

@@ -19,7 +19,7 @@ use culver_base::Uid;
 use culver_mime::Structure;
 use culver_snapshot::{Place, Snapshot};
 use culver_store::io::{File, Fs};
-use culver_store::{BodyReader, Failure, Message, Refusal, Result, Visit};
+use culver_store::{BodyReader, Effort, Failure, Message, Refusal, Result, Visit};
 use parking_lot::RwLock;
 use std::io;
 use std::ops::Range;
@@ -69,19 +69,20 @@ impl Batch {
             let flow = visit(&mut message);
             outcome.count += 1;
             outcome.doubt |= message.found_elsewhere;
-            if let Some(Ok(content)) = &message.content
-                && known_size != Some(content.size())
+            message.learn();
+            let counted = message.content.as_ref().and_then(|c| c.as_ref().ok()).and_then(Content::counted);
+            if let Some(is) = counted
+                && known_size != Some(is)
             {
                 if let Some(told) = known_size {
-                    tracing::info!(place = %self.place.label(), uid = uid.get(), told, is = content.size(), "a message's size is not what its name says");
+                    tracing::info!(place = %self.place.label(), uid = uid.get(), told, is, "a message's size is not what its name says");
                 }
-                outcome.sizes.push((*uid, content.size()));
+                outcome.sizes.push((*uid, is));
             } else if known_size.is_none()
                 && let Some(Some(facts)) = &message.facts
             {
                 outcome.sizes.push((*uid, facts.size));
             }
-            message.learn();
             if flow.is_break() {
                 break;
             }
@@ -198,8 +199,13 @@ impl Visited<'_, '_> {
 
     /// Puts down what was found out of a message that had to be opened, if the cache does not know it.
     fn learn(&mut self) {
+        if !matches!(&self.content, Some(Ok(_))) {
+            return;
+        }
+        let has_structure = self.structure.is_some();
+        let known = self.facts().is_some_and(|f| !has_structure || f.get(Item::BodyStructure).is_some());
         let Some(Ok(content)) = &self.content else { return };
-        if self.shared.cache.is_none() || matches!(&self.facts, Some(Some(f)) if f.size == content.size()) {
+        if known || self.shared.cache.is_none() {
             return;
         }
         if let Ok(draft) = draft(content, self.structure.as_deref()) {
@@ -216,16 +222,29 @@ pub fn draft(content: &Content, structure: Option<&Structure>) -> io::Result<Dra
         None => draft.put(Item::Header, &header),
         Some(lean) => draft.put(Item::LeanHeader, &lean),
     }
-    let body_structure = match structure {
-        Some(structure) => Some(structure.body_structure()),
-        None if content.is_small() => Some(content.structure()?.body_structure()),
-        None => None,
+    let made;
+    let structure = match structure {
+        None if content.is_small() => {
+            made = content.structure()?;
+            Some(&made)
+        }
+        known => known,
     };
-    if let Some(body_structure) = body_structure {
-        draft.put(Item::BodyStructure, &body_structure);
+    if let Some(structure) = structure {
+        draft.put(Item::BodyStructure, &structure.body_structure());
+        draft.put(Item::Preview, preview(content, structure)?.as_bytes());
+        draft.put(Item::TextParts, &culver_mime::text::text_parts(structure));
     }
     draft.put(Item::Envelope, &culver_mime::envelope::envelope(&header));
+    draft.put(Item::Columns, &culver_mime::columns::columns(&header));
     Ok(draft)
+}
+
+fn preview(content: &Content, structure: &Structure) -> io::Result<String> {
+    let Some((part, range)) = culver_mime::preview::source(structure) else { return Ok(String::new()) };
+    let mut octets = Vec::new();
+    content.read(range, &mut octets)?;
+    Ok(culver_mime::preview::preview(part, &octets))
 }
 
 impl Message for Visited<'_, '_> {
@@ -277,6 +296,29 @@ impl Message for Visited<'_, '_> {
         let header = self.content()?.header();
         header.map_err(|e| self.failure(e))
     }
+    fn columns(&mut self) -> Result<Bytes> {
+        match self.fact(Item::Columns) {
+            Some(known) => Ok(known),
+            None => Ok(culver_mime::columns::columns(&self.header()?).into()),
+        }
+    }
+    fn text_parts(&mut self) -> Result<Bytes> {
+        match self.fact(Item::TextParts) {
+            Some(known) => Ok(known),
+            None => Ok(culver_mime::text::text_parts(&*self.structure()?).into()),
+        }
+    }
+    fn preview(&mut self, how: Effort) -> Result<Option<Bytes>> {
+        if let Some(known) = self.fact(Item::Preview) {
+            return Ok(Some(known));
+        }
+        if how == Effort::AtHand && self.content.is_none() {
+            return Ok(None);
+        }
+        let structure = self.structure()?;
+        let made = preview(self.content()?, &structure);
+        made.map(|text| Some(text.into())).map_err(|e| self.failure(e))
+    }
     fn lean_header(&mut self) -> Result<Bytes> {
         match self.fact(Item::LeanHeader) {
             Some(header) => Ok(header),
@@ -286,6 +328,10 @@ impl Message for Visited<'_, '_> {
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let read = self.content()?.read(range, out);
         read.map_err(|e| self.failure(e))
+    }
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let octets = self.content()?.octets(range);
+        octets.map_err(|e| self.failure(e))
     }
     fn reader(&mut self, range: Range<u64>) -> Result<Box<dyn BodyReader>> {
         let place = self.shared.batch.place.clone();

@@ -73,8 +73,9 @@ impl Damage {
     /// Every octet of a small file, some of a large one.
     fn all(octets: usize) -> Vec<Self> {
         // Of a large one the beginning, the end, and what lies between at some places.
-        let interesting =
-            move |at: &usize| octets < 4_000 || *at < 100 || octets - at < 300 || at % (octets / 100) == 0;
+        let interesting = move |at: &usize| {
+            octets < 4_000 || *at < 100 || octets - at < 300 || at.is_multiple_of(octets / 100)
+        };
         let flips = (0..octets).filter(interesting);
         let flips = flips.map(|at| Self::Flip(at, if at % 2 == 0 { 0xFF } else { 1 }));
         let cuts = (0..octets).filter(interesting).map(Self::Cut);

@@ -210,6 +210,22 @@ async fn a_session_that_writes_empties_new() {
 }
 
 #[tokio::test]
+async fn all_of_many_leave_new() {
+    // More than one round of renames, and newer ones in `cur` already.
+    let h = House::in_memory(culver_maildir::FlagWrites::Lazy);
+    for n in 0..4_500 {
+        std::fs::write(h.root().join(format!("new/{}.M1P1.h", 1_000 + n)), "x\n").unwrap();
+    }
+    std::fs::write(h.root().join("cur/9999.M1P1.h:2,S"), "x\n").unwrap();
+    let m = h.open("").await;
+    let _watch = m.watch();
+    m.claim_recent();
+    flushed(&m).await;
+    assert!(h.files("").iter().all(|f| f.starts_with("cur/")), "{:?}", &h.files("")[..5]);
+    assert_eq!(m.snapshot().len(), 4_501);
+}
+
+#[tokio::test]
 async fn a_mailbox_whose_directory_is_gone_says_so() {
     let h = House::new();
     h.make(".Work");

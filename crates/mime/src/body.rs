@@ -186,7 +186,7 @@ mod tests {
         ) {
             let mut mail = String::new();
             for (i, (kind, text)) in parts.iter().enumerate() {
-                let quoted = text.replace('\\', "").replace('"', "");
+                let quoted = text.replace(['\\', '"'], "");
                 mail += &match kind {
                     0..3 => format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n"),
                     3 => format!("Content-Type: message/rfc822; a=\"{quoted}\"\r\n\r\n"),

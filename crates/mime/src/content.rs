@@ -92,6 +92,11 @@ impl Content {
         self.media.as_ref().is_some_and(|m| m.kind.eq_ignore_ascii_case(kind.as_bytes()))
     }
 
+    /// Does its Content-Disposition say that it is not to be shown in place?
+    pub fn is_attachment(&self) -> bool {
+        self.disposition.as_ref().is_some_and(|d| d.value.eq_ignore_ascii_case(b"attachment"))
+    }
+
     /// Is the subtype this?
     pub fn is_subtype(&self, sub: &str) -> bool {
         self.media.as_ref().is_some_and(|m| m.subtype.eq_ignore_ascii_case(sub.as_bytes()))

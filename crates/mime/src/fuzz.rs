@@ -46,3 +46,26 @@ pub fn decode(data: &[u8]) {
     let structure = crate::scan(data);
     crate::text::matches_text(data, &structure, "NEEDLE");
 }
+
+/// What is kept of a header and of a structure for SEARCH, SORT, THREAD, PREVIEW and BODY.
+pub fn kept(data: &[u8]) {
+    use crate::columns::{Column, Columns, columns};
+    let made = columns(data);
+    assert!(Columns::parse(&made).is_some());
+    if let Some(c) = Columns::parse(data) {
+        c.references().for_each(drop);
+        c.text(Column::References);
+        let _ = (c.sent(), c.sent_day(), c.is_reply());
+    }
+    crate::body::without_extension(data);
+    crate::text::matches_parts(data, data, "NEEDLE");
+    let structure = crate::scan(data);
+    let body = crate::body::without_extension(&structure.body_structure());
+    assert_eq!(body.as_deref(), Some(&structure.body()[..]));
+    if let Some((part, range)) = crate::preview::source(&structure) {
+        let (begin, end) = (range.start as usize, (range.end as usize).min(data.len()));
+        assert!(
+            crate::preview::preview(part, data.get(begin..end).unwrap_or_default()).chars().count() <= 200
+        );
+    }
+}

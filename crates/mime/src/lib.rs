@@ -6,14 +6,17 @@
 pub mod address;
 pub mod body;
 pub mod charset;
+pub mod columns;
 pub mod content;
 pub mod date;
 pub mod envelope;
 pub mod fields;
 pub mod fuzz;
 pub mod lines;
+pub mod preview;
 pub mod scan;
 pub mod structure;
+pub mod subject;
 pub mod text;
 pub mod transfer;
 mod wire;

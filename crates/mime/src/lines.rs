@@ -1,25 +1,22 @@
 //! Line ends: files have LF, the wire has CRLF.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// Appends `bytes` to `out` with every line end as CRLF. `last` is the octet before `bytes` (of the chunk before);
 /// give what comes back with the next chunk.
 pub fn to_wire(bytes: &[u8], last: Option<u8>, out: &mut Vec<u8>) -> Option<u8> {
-    let mut last = last;
-    let mut rest = bytes;
     out.reserve(bytes.len() + bytes.len() / 32);
-    while let Some(i) = memchr(b'\n', rest) {
-        out.extend_from_slice(&rest[..i]);
-        let before = if i > 0 { Some(rest[i - 1]) } else { last };
+    let mut begin = 0;
+    for i in memchr_iter(b'\n', bytes) {
+        let before = if i > 0 { Some(bytes[i - 1]) } else { last };
         if before != Some(b'\r') {
-            out.push(b'\r');
+            out.extend_from_slice(&bytes[begin..i]);
+            out.extend_from_slice(b"\r\n");
+            begin = i + 1;
         }
-        out.push(b'\n');
-        last = Some(b'\n');
-        rest = &rest[i + 1..];
     }
-    out.extend_from_slice(rest);
-    rest.last().copied().or(last)
+    out.extend_from_slice(&bytes[begin..]);
+    bytes.last().copied().or(last)
 }
 
 /// Turns CRLF into LF, over chunk borders.
@@ -74,7 +71,7 @@ impl WireSize {
     /// Counts a chunk.
     pub fn push(&mut self, bytes: &[u8]) {
         self.octets += bytes.len() as u64;
-        for i in memchr::memchr_iter(b'\n', bytes) {
+        for i in memchr_iter(b'\n', bytes) {
             let before = if i > 0 { Some(bytes[i - 1]) } else { self.last };
             self.octets += u64::from(before != Some(b'\r'));
         }

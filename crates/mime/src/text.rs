@@ -41,8 +41,59 @@ pub fn matches_header(header: &[u8], name: &str, needle: &str) -> bool {
 
 /// Does the body contain the folded text? Decoded text parts are looked at, as Dovecot does, no headers of parts.
 pub fn matches_body(message: &[u8], structure: &Structure, needle: &str) -> bool {
+    matches_parts(message, &text_parts(structure), needle)
+}
+
+/// Where the text of a message is and how it is encoded: all that [`matches_parts`] needs of its structure, to be kept.
+///
+/// For each text part: its first octet and the one behind its last (u64, little-endian), then Content-Transfer-Encoding
+/// and charset, each with its length (u8) before it.
+pub fn text_parts(structure: &Structure) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in structure.parts.iter().filter(|p| p.is_text()) {
+        out.extend_from_slice(&part.body.start.to_le_bytes());
+        out.extend_from_slice(&part.body.end.to_le_bytes());
+        for word in [part.encoding(), part.content.parameter("charset").unwrap_or_default()] {
+            let word = &word[..word.len().min(255)];
+            out.push(word.len() as u8);
+            out.extend_from_slice(word);
+        }
+    }
+    out
+}
+
+/// A part as [`text_parts`] has it.
+struct TextPart<'a> {
+    body: std::ops::Range<u64>,
+    encoding: &'a [u8],
+    charset: &'a [u8],
+}
+
+fn next_part<'a>(parts: &mut &'a [u8]) -> Option<TextPart<'a>> {
+    let mut take = |n: usize| {
+        let (head, rest) = parts.split_at_checked(n)?;
+        *parts = rest;
+        Some(head)
+    };
+    let start = u64::from_le_bytes(take(8)?.try_into().ok()?);
+    let end = u64::from_le_bytes(take(8)?.try_into().ok()?);
+    let mut word = || {
+        let len = take(1)?.first().copied()?;
+        take(usize::from(len))
+    };
+    Some(TextPart { body: start..end, encoding: word()?, charset: word()? })
+}
+
+/// As [`matches_body`], from what [`text_parts`] has kept.
+pub fn matches_parts(message: &[u8], parts: &[u8], needle: &str) -> bool {
     let finder = Finder::new(needle.as_bytes());
-    structure.parts.iter().any(|part| part.is_text() && part_contains(message, part, &finder))
+    let mut rest = parts;
+    while let Some(part) = next_part(&mut rest) {
+        if part_contains(slice(message, part.body.clone()), &part, &finder) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Do the header, a part's header or the body contain the folded text?
@@ -64,16 +115,13 @@ fn header_contains(message: &[u8], part: &Part, finder: &Finder<'_>) -> bool {
     })
 }
 
-fn part_contains(message: &[u8], part: &Part, finder: &Finder<'_>) -> bool {
-    let octets = slice(message, part.body.clone());
-    let encoding = part.encoding();
-    let plain = ["7bit", "8bit", "binary"].iter().any(|e| encoding.eq_ignore_ascii_case(e.as_bytes()));
-    if plain && octets.is_ascii() && !is_escaped_charset(part) {
+fn part_contains(octets: &[u8], part: &TextPart<'_>, finder: &Finder<'_>) -> bool {
+    let plain = ["7bit", "8bit", "binary"].iter().any(|e| part.encoding.eq_ignore_ascii_case(e.as_bytes()));
+    if plain && octets.is_ascii() && !is_escaped_charset(part.charset) {
         return finder.find(&octets.to_ascii_uppercase()).is_some();
     }
-    let Ok(decoded) = transfer::decode(encoding, octets) else { return false };
-    let name = part.content.parameter("charset").and_then(|c| std::str::from_utf8(c).ok());
-    let text = match name.and_then(charset) {
+    let Ok(decoded) = transfer::decode(part.encoding, octets) else { return false };
+    let text = match std::str::from_utf8(part.charset).ok().and_then(charset) {
         Some(charset) => charset.decode(&decoded),
         None => String::from_utf8_lossy(&decoded).into_owned(),
     };
@@ -81,13 +129,9 @@ fn part_contains(message: &[u8], part: &Part, finder: &Finder<'_>) -> bool {
 }
 
 /// Charsets in which ASCII octets do not mean ASCII.
-fn is_escaped_charset(part: &Part) -> bool {
-    part.content.parameter("charset").is_some_and(|c| {
-        let c = c.to_ascii_lowercase();
-        c.starts_with(b"iso-2022")
-            || c.starts_with(b"utf-7")
-            || c.starts_with(b"utf-16")
-            || c.starts_with(b"hz")
+fn is_escaped_charset(charset: &[u8]) -> bool {
+    ["iso-2022", "utf-7", "utf-16", "hz"].iter().any(|escaped| {
+        charset.get(..escaped.len()).is_some_and(|c| c.eq_ignore_ascii_case(escaped.as_bytes()))
     })
 }
 
@@ -112,5 +156,10 @@ mod tests {
         assert!(matches_body(m, &s, &fold("grüße AUS")));
         assert!(!matches_body(m, &s, &fold("needle")), "an image is no text");
         assert!(matches_text(m, &s, &fold("MULTIPART/mixed")));
+        let kept = text_parts(&s);
+        assert!(matches_parts(m, &kept, &fold("grüße AUS")));
+        for end in 0..kept.len() {
+            assert!(!matches_parts(m, &kept[..end], &fold("grüße AUS")), "{end}");
+        }
     }
 }

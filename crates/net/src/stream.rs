@@ -110,6 +110,17 @@ impl Stream {
         self.peer.ip().is_loopback()
     }
 
+    /// Acknowledges at once what has come. A client that writes the end of its command by itself waits (Nagle) until
+    /// what it wrote before is acknowledged, which the kernel would put off for 40 ms.
+    pub fn acknowledge(&self) {
+        let tcp = match &self.bytes {
+            Bytes::Plain(tcp) => tcp,
+            Bytes::Tls(tls) => tls.stream.get_ref().0,
+        };
+        // It is only faster.
+        let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+    }
+
     /// Is TLS active?
     pub fn is_tls(&self) -> bool {
         matches!(self.bytes, Bytes::Tls(_))

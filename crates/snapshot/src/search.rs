@@ -158,8 +158,15 @@ fn compile(key: &SearchKey, scope: &Scope<'_>) -> Test {
     let recent = || Test::Uids(scope.recent.clone());
     match key {
         K::All => Test::Const(true),
-        K::And(keys) => Test::And(keys.iter().map(|k| compile(k, scope)).collect()),
-        K::Or(a, b) => Test::Or(Box::new(compile(a, scope)), Box::new(compile(b, scope))),
+        K::And(keys) => {
+            let mut tests: Vec<Test> = keys.iter().map(|k| compile(k, scope)).collect();
+            tests.sort_by_key(cost);
+            Test::And(tests)
+        }
+        K::Or(a, b) => {
+            let (a, b) = (Box::new(compile(a, scope)), Box::new(compile(b, scope)));
+            if cost(&b) < cost(&a) { Test::Or(b, a) } else { Test::Or(a, b) }
+        }
         K::Not(k) => not(compile(k, scope)),
         K::Flag(f) => Test::Flag(*f),
         K::Keyword(k) => scope.view.keywords.find(k).map_or(Test::Const(false), Test::Keyword),
@@ -189,6 +196,18 @@ fn compile(key: &SearchKey, scope: &Scope<'_>) -> Test {
         K::Body(text) => Test::Content(ContentTest::Body(text.clone())),
         K::Text(text) => Test::Content(ContentTest::Text(text.clone())),
         K::ModSeq(m) => Test::ModSeq(*m),
+    }
+}
+
+/// What is cheaper is asked first: metadata, then headers, then bodies.
+fn cost(test: &Test) -> u8 {
+    match test {
+        Test::And(all) => all.iter().map(cost).max().unwrap_or(0),
+        Test::Or(a, b) => cost(a).max(cost(b)),
+        Test::Not(t) => cost(t),
+        Test::Content(ContentTest::Body(_) | ContentTest::Text(_)) => 2,
+        Test::Content(_) => 1,
+        _ => 0,
     }
 }
 

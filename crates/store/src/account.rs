@@ -87,6 +87,9 @@ pub trait Account: Send + Sync + 'static {
     /// Opens a mailbox and looks for changes from outside. Two calls for one mailbox give the same object.
     async fn open(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>>;
 
+    /// Opens a mailbox to put messages into: it is not looked through for what other programs changed.
+    async fn open_target(&self, name: &MailboxName) -> Result<Arc<dyn Mailbox>>;
+
     /// CREATE: makes the mailbox and the levels above it.
     async fn create(&self, name: &MailboxName, special_use: &[SpecialUse]) -> Result<MailboxId>;
 

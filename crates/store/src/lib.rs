@@ -11,14 +11,16 @@
 //!   ours broke.
 
 pub mod account;
+pub mod columns;
 pub mod error;
 pub mod io;
 pub mod mailbox;
 pub mod message;
 
 pub use account::{Account, Layout, ListedMailbox, Owner, Place, Store, Subscribed};
+pub use columns::{ColumnTable, Gathered};
 pub use error::{Failure, Fault, Refusal, Result};
 pub use mailbox::{
     Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
 };
-pub use message::{BodyReader, Message, Spool, Spooled};
+pub use message::{BodyReader, Effort, Message, Spool, Spooled};

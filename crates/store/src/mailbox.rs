@@ -1,6 +1,6 @@
 //! One mailbox: a value to read, and a dozen coarse verbs.
 
-use crate::{Message, Refusal, Result, Spooled};
+use crate::{ColumnTable, Message, Refusal, Result, Spooled};
 use async_trait::async_trait;
 use culver_base::{Flag, InternalDate, ModSeq, Uid, UidSet, UidValidity};
 use culver_snapshot::Snapshot;
@@ -49,6 +49,9 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Returns how many were visited. UIDs without a record in the current snapshot are served as long as their
     /// file is there.
     async fn visit(&self, uids: Vec<Uid>, visit: Visit) -> Visited;
+
+    /// A table with the columns of all of `uids` that can be read, and maybe of others.
+    async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable>;
 
     /// For the engine's own `transfer`: the concrete mailbox behind a trait object.
     fn as_any(&self) -> &dyn Any;

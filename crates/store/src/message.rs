@@ -9,6 +9,15 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// How much may be done for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// What it takes.
+    Any,
+    /// Only what can be had without reading the message.
+    AtHand,
+}
+
 /// A message while a visitor looks at it, on a thread that may read files. Everything is lazy and asked for at
 /// most once: what a cache knows never opens the file.
 ///
@@ -28,10 +37,20 @@ pub trait Message {
     fn body_structure(&mut self) -> Result<Bytes>;
     /// The message's own header with the empty line.
     fn header(&mut self) -> Result<Bytes>;
-    /// The same, but fields of which [`culver_mime::fields::is_bulky`] holds may be missing.
+    /// The header decoded for SEARCH, SORT and THREAD ([`culver_mime::columns`]).
+    fn columns(&mut self) -> Result<Bytes>;
+    /// Where its text is ([`culver_mime::text::text_parts`]).
+    fn text_parts(&mut self) -> Result<Bytes>;
+    /// The first words of its text (RFC 8970), UTF-8; empty when it has none. `None`: it is not at hand, and `how`
+    /// does not allow to read the message for it.
+    fn preview(&mut self, how: Effort) -> Result<Option<Bytes>>;
+    /// The same as [`Message::header`], but fields of which [`culver_mime::fields::is_bulky`] holds may be missing.
     fn lean_header(&mut self) -> Result<Bytes>;
     /// Appends the octets `range`, cut at the message's end, to `out`. For ranges that fit into memory.
     fn read(&mut self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()>;
+    /// The octets `range`, cut at the message's end, without copying them where they are in memory. For ranges that
+    /// fit into memory.
+    fn octets(&mut self, range: Range<u64>) -> Result<Bytes>;
     /// A reader of its own for `range`, cut at the message's end, which outlives the visit and the file's name: for
     /// what is streamed to a client.
     fn reader(&mut self, range: Range<u64>) -> Result<Box<dyn BodyReader>>;

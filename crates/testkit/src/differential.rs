@@ -254,6 +254,76 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
+    /// SORT in both: the messages that have to be moved to get from one order to the other differ.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn sort(&mut self, command: &str, files: &[PathBuf]) -> Result<()> {
+        let Some((ours, theirs)) = self.both(&[command.as_bytes()])? else { return Ok(()) };
+        let numbers = |reply: &Reply| {
+            reply.data("SORT").flat_map(|v| v[1..].iter().filter_map(Value::number)).collect::<Vec<u64>>()
+        };
+        let (a, b) = (numbers(&ours), numbers(&theirs));
+        self.compared += 1;
+        let place: BTreeMap<u64, usize> = b.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+        // The longest part of ours that is in their order stays; the others were moved.
+        let mut ends: Vec<(usize, usize)> = Vec::new();
+        let mut before: Vec<Option<usize>> = Vec::new();
+        for (i, n) in a.iter().enumerate() {
+            let at = place.get(n).copied().unwrap_or(usize::MAX);
+            let len = ends.partition_point(|(end, _)| *end < at);
+            before.push(len.checked_sub(1).map(|l| ends[l].1));
+            match ends.get_mut(len) {
+                Some(end) => *end = (at, i),
+                None => ends.push((at, i)),
+            }
+        }
+        let mut stays = BTreeSet::new();
+        let mut at = ends.last().map(|(_, i)| *i);
+        while let Some(i) = at {
+            stays.insert(a[i]);
+            at = before[i];
+        }
+        for n in b.iter().filter(|n| !stays.contains(n)) {
+            let file = file_of(*n, files);
+            let of = |list: &[u64]| format!("at {:?}", list.iter().position(|x| x == n));
+            self.differ(command, &file, "", of(&a), of(&b));
+        }
+        if a.len() != b.len() {
+            self.differ(command, "", "length", a.len().to_string(), b.len().to_string());
+        }
+        Ok(())
+    }
+
+    /// THREAD in both: the threads, and their order.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn thread(&mut self, command: &str, files: &[PathBuf]) -> Result<()> {
+        let Some((ours, theirs)) = self.both(&[command.as_bytes()])? else { return Ok(()) };
+        let threads = |reply: &Reply| {
+            reply.data("THREAD").flat_map(|v| v[1..].iter().map(Value::to_string)).collect::<Vec<_>>()
+        };
+        let (a, b) = (threads(&ours), threads(&theirs));
+        self.compared += b.len();
+        let file = |thread: &str| {
+            let digits: String =
+                thread.trim_start_matches('(').chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().map_or_else(|_| String::new(), |n| file_of(n, files))
+        };
+        let same_threads = a.iter().collect::<BTreeSet<_>>() == b.iter().collect::<BTreeSet<_>>();
+        for thread in a.iter().filter(|t| !b.contains(t)) {
+            self.differ(command, &file(thread), "", thread.clone(), "no such thread".to_owned());
+        }
+        for thread in b.iter().filter(|t| !a.contains(t)) {
+            self.differ(command, &file(thread), "", "no such thread".to_owned(), thread.clone());
+        }
+        if same_threads && let Some((x, y)) = a.iter().zip(&b).find(|(x, y)| x != y) {
+            self.differ(command, &file(x), "order", x.clone(), y.clone());
+        }
+        Ok(())
+    }
+
     /// LIST, LSUB or STATUS in both: the rows are compared without order, attributes as sets.
     ///
     /// # Errors
@@ -280,6 +350,11 @@ impl<'a> Pair<'a> {
         }
         Ok(())
     }
+}
+
+fn file_of(n: u64, files: &[PathBuf]) -> String {
+    let index = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+    index.and_then(|i| files.get(i)).map(|p| short(p)).unwrap_or_default()
 }
 
 /// The same attributes? Children (RFC 5258 §4) and special uses (RFC 6154 §5.2) may be left unsaid where they were not asked for,

@@ -67,6 +67,7 @@ fn fetch_att<'a>(p: &mut Parser<'a>) -> Result<FetchItem<'a>, Malformed> {
         "ENVELOPE" => FetchItem::Envelope,
         "BODYSTRUCTURE" => FetchItem::BodyStructure,
         "MODSEQ" => FetchItem::ModSeq,
+        "PREVIEW" => FetchItem::Preview { lazy: p.take_nocase(" (LAZY)") },
         "RFC822" => FetchItem::Rfc822(Rfc822::All),
         "RFC822.SIZE" => FetchItem::Size,
         "RFC822.HEADER" => FetchItem::Rfc822(Rfc822::Header),

@@ -17,10 +17,12 @@ pub(crate) mod r#move;
 pub(crate) mod rename;
 pub(crate) mod search;
 pub(crate) mod select;
+pub(crate) mod sort;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod subscribe;
 mod table;
+pub(crate) mod thread;
 pub(crate) mod transfer;
 pub(crate) mod unsubscribe;
 
@@ -306,6 +308,10 @@ pub enum Selected<'a> {
     },
     /// SEARCH
     Search(Search<'a>),
+    /// SORT (RFC 5256)
+    Sort(Sort<'a>),
+    /// THREAD (RFC 5256)
+    Thread(Thread<'a>),
     /// FETCH
     Fetch(Fetch<'a>),
     /// STORE
@@ -379,6 +385,11 @@ pub enum FetchItem<'a> {
     BodyStructure,
     /// MODSEQ (RFC 7162)
     ModSeq,
+    /// PREVIEW (RFC 8970)
+    Preview {
+        /// LAZY: only if it can be had without delay (RFC 8970 §4).
+        lazy: bool,
+    },
     /// BODY[...] and BODY.PEEK[...]
     Section {
         /// Which section.
@@ -481,4 +492,82 @@ pub struct Transfer {
     pub messages: SequenceSet,
     /// Where to.
     pub mailbox: Name,
+}
+
+/// SORT and UID SORT.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sort<'a> {
+    /// UID SORT?
+    pub numbering: Numbering,
+    /// `RETURN (...)` (RFC 5267 §3.1); `None` for the plain command, whose answer is `* SORT`.
+    pub returns: Option<Vec<SearchReturn>>,
+    /// What to sort by, the most important first.
+    pub program: Vec<SortCriterion>,
+    /// The charset of the texts, as written.
+    pub charset: &'a str,
+    /// What to look for.
+    pub key: SearchKey<Cow<'a, [u8]>>,
+}
+
+/// `sort-criterion`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SortCriterion {
+    /// By what.
+    pub key: SortKey,
+    /// Which way.
+    pub order: Order,
+}
+
+/// The direction of a [`SortCriterion`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Small ones first.
+    Ascending,
+    /// REVERSE
+    Descending,
+}
+
+/// `sort-key` (RFC 5256 §3; RFC 5957 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SortKey {
+    /// INTERNALDATE
+    Arrival,
+    /// Local part of the first address in Cc.
+    Cc,
+    /// When it was sent.
+    Date,
+    /// Display name in From.
+    DisplayFrom,
+    /// Display name in To.
+    DisplayTo,
+    /// Local part of the first address in From.
+    From,
+    /// RFC822.SIZE
+    Size,
+    /// Base subject.
+    Subject,
+    /// Local part of the first address in To.
+    To,
+}
+
+/// THREAD and UID THREAD.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thread<'a> {
+    /// UID THREAD?
+    pub numbering: Numbering,
+    /// How.
+    pub algorithm: ThreadAlgorithm,
+    /// The charset of the texts, as written.
+    pub charset: &'a str,
+    /// What to look for.
+    pub key: SearchKey<Cow<'a, [u8]>>,
+}
+
+/// `thread-alg`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ThreadAlgorithm {
+    /// ORDEREDSUBJECT
+    OrderedSubject,
+    /// REFERENCES
+    References,
 }

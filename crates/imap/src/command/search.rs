@@ -25,12 +25,24 @@ pub fn parse<'a>(p: &mut Parser<'a>, numbering: Numbering) -> Result<Search<'a>,
     } else {
         None
     };
+    Ok(Search { numbering, returns, charset, key: keys(p)? })
+}
+
+/// `search-criteria` of SORT and THREAD (RFC 5256 §5): the charset is not optional there.
+pub fn criteria<'a>(p: &mut Parser<'a>) -> Result<(&'a str, Key<'a>), Malformed> {
+    let charset = p.charset()?;
+    p.sp()?;
+    Ok((charset, keys(p)?))
+}
+
+/// `search-key *(SP search-key)` to the end.
+fn keys<'a>(p: &mut Parser<'a>) -> Result<Key<'a>, Malformed> {
     let mut keys = Vec::new();
     let mut left = MAX_KEYS;
     loop {
         keys.push(search_key(p, MAX_DEPTH, &mut left)?);
         if p.at_end() {
-            return Ok(Search { numbering, returns, charset, key: all_of(keys) });
+            return Ok(all_of(keys));
         }
         p.sp()?;
     }

@@ -1,4 +1,5 @@
-//! ESEARCH (RFC 4731, RFC 9051 §6.4.4): what SEARCH shall return. Used by `command::search`.
+//! ESEARCH (RFC 4731, RFC 9051 §6.4.4): what SEARCH shall return. Used by `command::search` and, as ESORT
+//! (RFC 5267 §3), by `command::sort`.
 
 use crate::command::SearchReturn;
 use crate::grammar::{List, Parser};

@@ -4,7 +4,7 @@
 //! [`FetchWriter::literal`] announces their length, and the caller sends as many bytes before it goes on.
 
 use super::flags::flag_words;
-use super::text::{astring, literal_header, number, pair};
+use super::text::{astring, literal_header, nstring, number, pair};
 use crate::command::{Rfc822, Section, SectionOf};
 use culver_base::date::MONTHS;
 use culver_base::{InternalDate, ModSeq, SeqNo, SystemFlags, Uid};
@@ -179,6 +179,12 @@ impl<'o> FetchWriter<'o> {
     pub fn body_structure(&mut self, ready: &[u8]) {
         self.name(b"BODYSTRUCTURE ");
         self.out.extend_from_slice(ready);
+    }
+
+    /// PREVIEW (RFC 8970 §3.2): a text, or NIL where LAZY allows it.
+    pub fn preview(&mut self, text: Option<&[u8]>) {
+        self.name(b"PREVIEW ");
+        nstring(self.out, text);
     }
 
     /// BINARY.SIZE

@@ -1,5 +1,6 @@
 //! SEARCH (RFC 3501 §7.2.5) and ESEARCH (RFC 9051 §7.3.4), with MODSEQ (RFC 7162 §3.1.5, §3.1.10).
 
+use super::sort::ordered_set;
 use super::text::{number, quoted, uid_set};
 use crate::command::Numbering;
 use culver_base::{ModSeq, UidSet};
@@ -20,6 +21,15 @@ pub fn search(out: &mut Vec<u8>, found: impl IntoIterator<Item = u32>, mod_seq: 
     out.extend_from_slice(b"\r\n");
 }
 
+/// What was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum All<'a> {
+    /// By SEARCH.
+    Set(&'a UidSet),
+    /// By SORT, in this order (RFC 5267 §3.1).
+    Ordered(&'a [u32]),
+}
+
 /// What ESEARCH says. What is `None` is not there; so is an empty `all` (RFC 4731 §3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Esearch<'a> {
@@ -32,7 +42,7 @@ pub struct Esearch<'a> {
     /// MAX
     pub max: Option<u32>,
     /// ALL
-    pub all: Option<&'a UidSet>,
+    pub all: Option<All<'a>>,
     /// COUNT
     pub count: Option<u64>,
     /// MODSEQ
@@ -60,9 +70,16 @@ pub fn esearch(out: &mut Vec<u8>, found: &Esearch<'_>) {
     item(b" MAX ", found.max.map(u64::from));
     item(b" COUNT ", found.count);
     item(b" MODSEQ ", found.mod_seq.map(ModSeq::get));
-    if let Some(all) = found.all.filter(|all| !all.is_empty()) {
-        out.extend_from_slice(b" ALL ");
-        uid_set(out, all);
+    match found.all {
+        Some(All::Set(all)) if !all.is_empty() => {
+            out.extend_from_slice(b" ALL ");
+            uid_set(out, all);
+        }
+        Some(All::Ordered(all)) if !all.is_empty() => {
+            out.extend_from_slice(b" ALL ");
+            ordered_set(out, all);
+        }
+        _ => (),
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -17,7 +17,7 @@ pub async fn run(
     cx: &mut Context,
 ) -> Result<Done, Stop> {
     let name = names::known(mailbox)?;
-    let target = user.mail.open(name).await.map_err(|f| match f {
+    let target = user.mail.open_target(name).await.map_err(|f| match f {
         Failure::Refused(Refusal::NonExistent) => Refusal::TryCreate.into(),
         other => other,
     })?;

@@ -62,7 +62,9 @@ pub async fn send(
                 continue;
             }
             plan.metadata(&mut wire.out, view, selected.view.recent(), index, record, newly_seen);
-            wire.relieve().await?;
+            if wire.is_full() {
+                wire.flush().await?;
+            }
         }
         if unsized_uids.is_empty() {
             return Ok(Vec::new());

@@ -14,5 +14,7 @@ pub mod mailboxes;
 pub mod r#move;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod status;
 pub mod store;
+pub mod thread;

@@ -6,7 +6,8 @@ use crate::state::Selected;
 use crate::stop::{Code, Done, Stop};
 use culver_base::{ModSeq, SearchKey, SeqNo, SystemFlags, UidSet};
 use culver_imap::command::{Numbering, Search, SearchReturn};
-use culver_imap::response::{self, Code as WireCode, Esearch};
+use culver_imap::response::{self, All, Code as WireCode, Esearch};
+use std::borrow::Cow;
 
 /// SEARCH and UID SEARCH.
 pub async fn run(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
@@ -19,19 +20,30 @@ pub async fn run(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> 
     outcome
 }
 
-async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
-    if selected.user.enabled.utf8 && cmd.charset.is_some() {
-        // RFC 6855 §3: once UTF8=ACCEPT is on, CHARSET must not be given.
-        return Ok(Done::bad("CHARSET must not be given once UTF8=ACCEPT is enabled: texts are UTF-8"));
-    }
-    let key = match query::decode(cmd.key, cmd.charset) {
+/// What the criteria of SEARCH, SORT or THREAD find.
+pub enum Outcome {
+    /// This; and was it asked by MODSEQ?
+    Found(query::Found, bool),
+    /// They are refused.
+    Refused(Done),
+}
+
+/// Runs the criteria of SEARCH, SORT or THREAD.
+pub async fn criteria(
+    selected: &mut Selected,
+    key: SearchKey<Cow<'_, [u8]>>,
+    charset: Option<&str>,
+    cx: &mut Context,
+) -> Result<Outcome, Stop> {
+    let key = match query::decode(key, charset) {
         Ok(key) => key,
         Err(query::Undecodable::Charset) => {
             let code = Code::Plain(WireCode::BadCharset(&query::CHARSETS));
-            return Ok(Done::no(code, "That CHARSET is not known here"));
+            return Ok(Outcome::Refused(Done::no(code, "That CHARSET is not known here")));
         }
         Err(query::Undecodable::Text) => {
-            return Ok(Done::no(None, "A search text is not valid in the CHARSET given"));
+            let text = "A search text is not valid in the CHARSET given";
+            return Ok(Outcome::Refused(Done::no(None, text)));
         }
     };
     let by_mod_seq = key.any(&mut |k| matches!(k, SearchKey::ModSeq(_)));
@@ -39,7 +51,27 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
         selected.user.enabled.condstore = true;
     }
     let key = in_view(key, selected)?;
-    let found = query::run(selected, &key, &mut cx.wire).await?;
+    Ok(Outcome::Found(query::run(selected, &key, &mut cx.wire).await?, by_mod_seq))
+}
+
+/// The tagged answer: NO when messages could not be read.
+pub fn completed(found: &query::Found, ok: &'static str) -> Done {
+    if found.failed > 0 {
+        let text = format!("{} messages could not be read; the others were searched", found.failed);
+        return Done::no(Code::Plain(WireCode::ServerBug), text);
+    }
+    Done::ok(ok)
+}
+
+async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> Result<Done, Stop> {
+    if selected.user.enabled.utf8 && cmd.charset.is_some() {
+        // RFC 6855 §3: once UTF8=ACCEPT is on, CHARSET must not be given.
+        return Ok(Done::bad("CHARSET must not be given once UTF8=ACCEPT is enabled: texts are UTF-8"));
+    }
+    let (found, by_mod_seq) = match criteria(selected, cmd.key, cmd.charset, cx).await? {
+        Outcome::Found(found, by_mod_seq) => (found, by_mod_seq),
+        Outcome::Refused(done) => return Ok(done),
+    };
     let enabled = selected.user.enabled;
     let highest = by_mod_seq.then(|| highest(selected, &found.uids)).flatten();
     let numbers = |uids: &UidSet| match cmd.numbering {
@@ -70,7 +102,7 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
                     numbering: cmd.numbering,
                     min: wants(SearchReturn::Min).then(|| set.first()).flatten(),
                     max: wants(SearchReturn::Max).then(|| set.last()).flatten(),
-                    all: (all && !set.is_empty()).then_some(&set),
+                    all: all.then_some(All::Set(&set)),
                     count: wants(SearchReturn::Count).then(|| set.len()),
                     mod_seq: by_mod_seq
                         .then(|| returned_mod_seq(selected, &returns, &found.uids).or(highest))
@@ -80,11 +112,7 @@ async fn search(selected: &mut Selected, cmd: Search<'_>, cx: &mut Context) -> R
             }
         }
     }
-    if found.failed > 0 {
-        let text = format!("{} messages could not be read; the others were searched", found.failed);
-        return Ok(Done::no(Code::Plain(WireCode::ServerBug), text));
-    }
-    Ok(Done::ok("SEARCH completed"))
+    Ok(completed(&found, "SEARCH completed"))
 }
 
 /// Sequence numbers beyond the view are BAD, in a search key as anywhere.
@@ -103,7 +131,7 @@ fn in_view(key: SearchKey, selected: &Selected) -> Result<SearchKey, Stop> {
 }
 
 /// What SAVE keeps: MIN and MAX alone keep only those (RFC 5182 §2.4).
-fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
+pub fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
     let has = |r| returns.contains(&r);
     if has(SearchReturn::All)
         || has(SearchReturn::Count)
@@ -121,7 +149,8 @@ fn saved(returns: &[SearchReturn], found: &UidSet) -> UidSet {
     kept
 }
 
-fn highest(selected: &Selected, uids: &UidSet) -> Option<ModSeq> {
+/// The highest mod-sequence among them.
+pub fn highest(selected: &Selected, uids: &UidSet) -> Option<ModSeq> {
     selected.view.snapshot().select(uids).map(|(_, r)| r.mod_seq).max()
 }
 

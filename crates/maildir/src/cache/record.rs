@@ -28,9 +28,23 @@ pub enum Item {
     Envelope = 3,
     /// BODYSTRUCTURE
     BodyStructure = 4,
+    /// What SEARCH, SORT and THREAD work on ([`culver_mime::columns`]).
+    Columns = 5,
+    /// PREVIEW, UTF-8.
+    Preview = 6,
+    /// Where the text is ([`culver_mime::text::text_parts`]).
+    TextParts = 7,
 }
 
-const ITEMS: [Item; 4] = [Item::Header, Item::LeanHeader, Item::Envelope, Item::BodyStructure];
+const ITEMS: [Item; 7] = [
+    Item::Header,
+    Item::LeanHeader,
+    Item::Envelope,
+    Item::BodyStructure,
+    Item::Columns,
+    Item::Preview,
+    Item::TextParts,
+];
 
 /// A record in the making.
 pub struct Draft {

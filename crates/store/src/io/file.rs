@@ -96,11 +96,22 @@ impl From<rustix::fs::Stat> for Stat {
 pub struct File {
     fd: OwnedFd,
     calls: Arc<dyn Calls>,
+    /// What `stat` said when it was opened.
+    opened: Option<Stat>,
 }
 
 impl File {
     pub(super) fn new(fd: OwnedFd, calls: Arc<dyn Calls>) -> Self {
-        Self { fd, calls }
+        Self { fd, calls, opened: None }
+    }
+
+    pub(super) fn existing(fd: OwnedFd, calls: Arc<dyn Calls>, stat: Stat) -> Self {
+        Self { fd, calls, opened: Some(stat) }
+    }
+
+    /// Metadata as it was when the file was opened, which costs nothing.
+    pub fn stat_when_opened(&self) -> io::Result<Stat> {
+        self.opened.map_or_else(|| self.stat(), Ok)
     }
 
     /// Metadata, of the open file and not of its name.
@@ -127,7 +138,8 @@ impl File {
 
     /// All from `offset` on, but an error (`FileTooLarge`) when that is more than `most` octets.
     pub fn read_from(&self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
-        let expected = usize::try_from(self.stat()?.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let size = self.stat_when_opened()?.size;
+        let expected = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
         if expected > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -141,9 +153,12 @@ impl File {
                 }
                 out.resize((2 * done).min(most + 1), 0);
             }
-            match self.read_at(&mut out[done..], offset + done as u64)? {
-                0 => break,
-                n => done += n,
+            let wanted = out.len() - done;
+            let n = self.read_at(&mut out[done..], offset + done as u64)?;
+            done += n;
+            // Less than was asked for, and all that was expected: it is the end.
+            if n == 0 || n < wanted && done >= expected {
+                break;
             }
         }
         out.truncate(done);

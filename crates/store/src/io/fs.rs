@@ -300,10 +300,11 @@ impl<'fs> Dir<'fs> {
     }
 
     fn regular(&self, fd: OwnedFd) -> io::Result<File> {
-        if self.calls().stat(fd.as_fd())?.kind != EntryKind::File {
+        let stat = self.calls().stat(fd.as_fd())?;
+        if stat.kind != EntryKind::File {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        Ok(File::new(fd, self.fs.calls.clone()))
+        Ok(File::existing(fd, self.fs.calls.clone(), stat))
     }
 
     /// Gives rights beyond the umask. A file that was there already and is not ours stays as it is.
