@@ -27,13 +27,21 @@ const SERVICE: u32 = 64_400;
 struct Site {
     dir: tempfile::TempDir,
     server: Option<Child>,
+    /// Options of the mail location, in Dovecot's words.
+    options: String,
 }
 
 impl Site {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// `DIR` in the options is the folder of the user's home.
+    fn with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let site = Self { dir, server: None };
+        let home = format!("{}/mail/%Lu", dir.path().display());
+        let site = Self { dir, server: None, options: options.replace("DIR", &home) };
         for (name, owner, mode) in
             [("mail", OWNER, 0o755), ("state", SERVICE, 0o700), ("log", SERVICE, 0o700)]
         {
@@ -44,7 +52,7 @@ impl Site {
         let root = site.dir.path().display();
         let text = format!(
             "state_dir = \"{root}/state\"\nlog.file = \"{root}/log/culver.log\"\nhostname = \"test.example\"\nsandbox = false\n\
-             auth.require_tls = false\nmail.location = \"{root}/mail/%u/Mail\"\nmail.roots = [\"{root}/mail\"]\n\
+             auth.require_tls = false\nmail.location = \"/nonexistent\"\nmail.roots = [\"{root}/mail\"]\n\
              imap.listen = [\"127.0.0.1:0\"]\nmailbox = []\n\
              [[directory]]\nsource = \"passwd-file\"\npath = \"{root}/users\"\ndomain = [{{ name = \"example.org\" }}]\n"
         );
@@ -63,8 +71,9 @@ impl Site {
 
     fn add(&self, user: &str) {
         let old = fs::read_to_string(self.at("users")).unwrap_or_default();
-        fs::write(self.at("users"), format!("{old}{user}:{{PLAIN}}pass:{OWNER}:{OWNER}::/nonexistent\n"))
-            .unwrap();
+        let mail = format!("maildir:{}/%u/Mail{}", self.at("mail").display(), self.options);
+        let line = format!("{user}:{{PLAIN}}pass:{OWNER}:{OWNER}::/nonexistent::userdb_mail={mail}\n");
+        fs::write(self.at("users"), old + &line).unwrap();
         fs::write(self.at("passwords"), format!("{USER}:pass\n")).unwrap();
     }
 
@@ -112,9 +121,10 @@ impl Site {
     fn dovecot(&self, more: &str) -> (Dovecot, SocketAddr) {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let text = format!(
-            "protocols = imap pop3\nmail_location = maildir:{}/%Lu/Mail\n\
+            "protocols = imap pop3\nmail_location = maildir:{}/%Lu/Mail{}\n\
              service pop3-login {{\n inet_listener pop3 {{\n port = {}\n }}\n inet_listener pop3s {{\n port = 0\n }}\n chroot =\n}}\n{more}\n",
             self.at("mail").display(),
+            self.options,
             port.port()
         );
         let dovecot = Dovecot::start_with(&text).unwrap();
@@ -303,7 +313,7 @@ fn there_and_back_again() {
     let mut site = Site::new();
 
     // ---- Dovecot served for years: IMAP and POP3.
-    let (dovecot, pop3) = site.dovecot("namespace inbox {\n separator = /\n}\n");
+    let (dovecot, pop3) = site.dovecot("");
     fill(dovecot.imap());
     let mut session = Pop3::connect(pop3, None).unwrap();
     session.login(USER, "pass").unwrap();
@@ -355,7 +365,9 @@ fn there_and_back_again() {
     assert!(site.culver(&["adopt", "--dry-run", USER]).status.success());
 
     // ---- Compared with a running Dovecot on the same tree.
-    let (dovecot, pop3) = site.dovecot("namespace inbox {\n separator = /\n}\n");
+    let (dovecot, pop3) = site.dovecot(
+        "auth_master_user_separator = *\npassdb {\n driver = static\n args = password=secret\n master = yes\n}\n",
+    );
     documented(
         "culver adopt --verify --all --server 127.0.0.1:10143 --pop3 127.0.0.1:10110 --passwords /root/passwords",
     );
@@ -368,6 +380,11 @@ fn there_and_back_again() {
     let same = verify(&[]);
     assert!(same.status.success(), "{}", said(&same));
     assert!(said(&same).contains(" 0 differences"), "{}", said(&same));
+    fs::write(site.at("secret"), "secret\n").unwrap();
+    let secret = site.at("secret").display().to_string();
+    let master = verify(&["--master", "boss", "--master-password-file", &secret, "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&master.stdout).unwrap();
+    assert!(json["differences"] == 0 && json["compared"].as_u64().unwrap() > 80, "{}", said(&master));
     let other = verify(&["--uidl", "%v-%u"]);
     assert!(!other.status.success() && said(&other).contains("UIDL of message 1"), "{}", said(&other));
     drop(dovecot);
@@ -402,7 +419,7 @@ fn there_and_back_again() {
     assert_eq!(locks(&site.at("mail")), [""; 0].map(PathBuf::from));
     let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("doveadm ")).collect();
     assert_eq!(lines.len(), 6, "{text}");
-    let (dovecot, _) = site.dovecot("namespace inbox {\n separator = /\n}\n");
+    let (dovecot, _) = site.dovecot("");
     for line in lines {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(line).env("PATH", format!("{}:/usr/bin:/bin", site.at("bin").display()));
@@ -451,6 +468,49 @@ fn there_and_back_again() {
     }
     assert_eq!(there, wanted);
     site.stop();
+}
+
+#[test]
+fn where_files_lie_apart() {
+    if let Some(why) = Dovecot::missing() {
+        println!("not run: where files lie apart: {why}");
+        return;
+    }
+    for options in [
+        ":LAYOUT=fs",
+        ":CONTROL=DIR/control:INDEX=DIR/index",
+        ":LAYOUT=fs:CONTROL=DIR/control:INDEX=DIR/index",
+    ] {
+        let mut site = Site::with(options);
+        let (dovecot, pop3) = site.dovecot("");
+        fill(dovecot.imap());
+        let mut session = Pop3::connect(pop3, None).unwrap();
+        session.login(USER, "pass").unwrap();
+        let uidl = session.uidl().unwrap();
+        session.quit();
+        let wanted = picture(dovecot.imap());
+        let old_highest = highest(dovecot.imap(), "INBOX");
+        drop(dovecot);
+        let before = everything(&site.at("mail"));
+        let look = site.culver(&["adopt", "--dry-run", USER]);
+        assert!(
+            look.status.success() && said(&look).contains("16 keywords out of"),
+            "{options}: {}",
+            said(&look)
+        );
+        assert!(before == everything(&site.at("mail")), "{options}: a dry run changes nothing");
+        let done = site.culver(&["adopt", USER]);
+        assert!(done.status.success() && !said(&done).contains("! "), "{options}: {}", said(&done));
+        let culver = site.serve();
+        assert_eq!(picture(culver), wanted, "{options}");
+        assert!(highest(culver, "INBOX") > old_highest, "{options}");
+        site.stop();
+        let (dovecot, pop3) = site.dovecot("");
+        assert_eq!(picture(dovecot.imap()), wanted, "{options}: and back");
+        let mut session = Pop3::connect(pop3, None).unwrap();
+        session.login(USER, "pass").unwrap();
+        assert_eq!(session.uidl().unwrap(), uidl, "{options}");
+    }
 }
 
 fn validity(picture: &BTreeMap<String, String>) -> u64 {

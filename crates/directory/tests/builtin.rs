@@ -44,6 +44,7 @@ async fn accounts_and_domains() {
     let domains = admin.domains().unwrap();
     assert_eq!((domains.len(), domains[0].users, domains[0].aliases.len()), (1, 1, 1));
     assert_eq!(admin.users().unwrap().len(), 1);
+    assert_eq!(Source::names(&admin).await.unwrap(), [admin.users().unwrap()[0].name.clone()]);
     admin.remove_user("anna@example.com").unwrap();
     assert!(matches!(admin.remove_user("anna@example.com"), Err(Problem::NoUser(_))));
     assert!(find("anna@example.com").await.is_none());

@@ -78,8 +78,9 @@ pub async fn adopt(
     let found = store.io().run(place.owner, move |fs| survey::account(fs, &at, names)).await?;
     let found = found.map_err(|e| from_io("reading the mail root", &place.account, e))?;
     let account = match how {
-        How::Adopt => Some(store.maildir_account(place).await?),
-        How::DryRun => None,
+        // Whoever logs in first makes what is not there yet.
+        How::Adopt if !found.mailboxes.is_empty() => Some(store.maildir_account(place).await?),
+        How::Adopt | How::DryRun => None,
     };
     let mut mailboxes = Vec::with_capacity(found.mailboxes.len());
     for (i, name) in found.mailboxes.iter().enumerate() {

@@ -98,9 +98,8 @@ impl Core {
         {
             let names = self.model.names.read();
             for (uid, keywords) in found {
-                let (Some(entry), Some(record)) = (names.get(uid), self.model.snapshot.by_uid(uid)) else {
-                    continue;
-                };
+                let record = self.model.snapshot.by_uid(uid).filter(|_| names.get(uid).is_some());
+                let Some(record) = record else { continue };
                 let mut flags: Flags = record.flags;
                 for keyword in &keywords {
                     match self.model.keyword_bit(keyword, &mut added) {
@@ -110,8 +109,8 @@ impl Core {
                 }
                 if flags != record.flags {
                     messages += 1;
+                    // The flush finds letters for those that can have one.
                     ops.push(Op::Flags(uid, flags));
-                    ops.push(Op::Placed(uid, entry.clone(), self.name_state(entry, flags)));
                 }
             }
         }

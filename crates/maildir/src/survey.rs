@@ -48,7 +48,7 @@ pub enum Keeper {
 /// The account as a whole.
 #[derive(Clone, Debug)]
 pub struct AccountSurvey {
-    /// Its mailboxes, INBOX first.
+    /// Its mailboxes, INBOX first. None at all: there is no mail yet.
     pub mailboxes: Vec<MailboxName>,
     /// Subscribed names.
     pub subscriptions: usize,
@@ -90,7 +90,11 @@ pub struct MailboxSurvey {
 /// # Errors
 /// When its root cannot be read.
 pub fn account(fs: &Fs, place: &Place, names: Names) -> io::Result<AccountSurvey> {
-    let root = fs.open_root(&place.root)?;
+    let Some(root) = found(fs.open_root(&place.root))? else {
+        let odd = "there is no mail yet: the directory is missing. If there should be some, look at the mail location";
+        let (mailboxes, odd) = (Vec::new(), vec![odd.to_owned()]);
+        return Ok(AccountSurvey { mailboxes, subscriptions: 0, usage: None, odd });
+    };
     let mut odd = Vec::new();
     if !root.exists(b"cur")? {
         odd.push("there is no INBOX (no cur/ in the root): it will be made. If there should be one, look at the mail location".to_owned());

@@ -136,6 +136,9 @@ pub fn run(arguments: &Comparison, which: &Which, config: &Path, as_json: bool) 
     Ok(())
 }
 
+/// POP3 identifiers as Culver's files say, or why they cannot be read.
+type Identifiers = culver_store::Result<Vec<(culver_base::Uid, Vec<u8>)>>;
+
 /// What was found of one account.
 struct Told {
     name: String,
@@ -261,12 +264,7 @@ impl<'a> Asked<'a> {
         Ok(client)
     }
 
-    fn account(
-        &self,
-        name: &str,
-        identifiers: Option<culver_store::Result<Vec<(culver_base::Uid, Vec<u8>)>>>,
-        told: &mut Told,
-    ) -> Result<()> {
+    fn account(&self, name: &str, identifiers: Option<Identifiers>, told: &mut Told) -> Result<()> {
         let (user, password) = self.login(name)?;
         let mut old = self.connect(&self.old, &user, password).context("logging in at the old server")?;
         let own = self.password(name)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const IMAP: &str = "/usr/lib/dovecot/imap";
+const POP3: &str = "/usr/lib/dovecot/pop3";
 
 /// Dovecot does not serve root: as root, tests work for this user.
 pub fn owner() -> Option<Owner> {
@@ -54,17 +55,32 @@ impl Dovecot {
 
     /// Says these commands (without tags) and gives back all that was answered.
     pub fn say(&self, commands: &[&str]) -> String {
+        let mut text = String::new();
+        for (n, command) in commands.iter().chain(&["LOGOUT"]).enumerate() {
+            text.push_str(&format!("t{n} {command}\r\n"));
+        }
+        self.run(IMAP, &text)
+    }
+
+    /// What UIDL tells by POP3. `None`, with a note, when Dovecot has no POP3.
+    pub fn uidl(&self) -> Option<Vec<String>> {
+        if !Path::new(POP3).exists() {
+            std::io::stderr().write_all(b"not run: UIDLs, as dovecot-pop3d is not installed\n").unwrap();
+            return None;
+        }
+        let answer = self.run(POP3, "UIDL\r\nQUIT\r\n");
+        let lines = answer.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_digit()));
+        Some(lines.map(|l| l.split_once(' ').unwrap().1.to_owned()).collect())
+    }
+
+    fn run(&self, program: &str, text: &str) -> String {
         let mut command = Command::new("timeout");
-        command.args(["20", IMAP, "-c"]).arg(&self.conf).env("USER", "test").env("HOME", &self.home);
+        command.args(["20", program, "-c"]).arg(&self.conf).env("USER", "test").env("HOME", &self.home);
         if let Some(o) = owner() {
             command.uid(o.uid).gid(o.gid);
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut text = String::new();
-        for (n, command) in commands.iter().chain(&["LOGOUT"]).enumerate() {
-            text.push_str(&format!("t{n} {command}\r\n"));
-        }
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let mut answer = String::new();
         child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
