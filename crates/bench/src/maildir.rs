@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An account's Maildir on this machine.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Maildir {
             file.set_modified(UNIX_EPOCH + Duration::from_secs(mail::arrival(i)))?;
             self.own(&path)?;
         }
-        Ok(())
+        settle(&folder)
     }
 
     /// Puts `count` messages into a mailbox as hard links to those of another, over and over when there are too few: for
@@ -100,7 +100,7 @@ impl Maildir {
             let name = format!("{}:2,S", base_name(i, *size, *wire));
             fs::hard_link(path, folder.join("cur").join(name)).with_context(|| path.display().to_string())?;
         }
-        Ok(())
+        settle(&folder)
     }
 
     /// Puts one huge message of `size` octets into a mailbox.
@@ -114,7 +114,8 @@ impl Maildir {
         let mut out = BufWriter::with_capacity(1 << 20, fs::File::create(&path)?);
         mail::write_huge(&mut out, size, "\n")?;
         out.flush()?;
-        self.own(&path)
+        self.own(&path)?;
+        settle(&folder)
     }
 
     /// Delivers one message as another program would: written in `tmp`, moved into `new`.
@@ -131,6 +132,16 @@ impl Maildir {
         fs::rename(from, folder.join("new").join(name))?;
         Ok(())
     }
+}
+
+/// Dates the folder an hour back: servers read again, each time, a folder that has changed in this or the last second,
+/// since more may have come in the same second.
+fn settle(folder: &Path) -> Result<()> {
+    let hour_ago = SystemTime::now().checked_sub(Duration::from_secs(3600)).context("an hour ago")?;
+    for dir in ["cur", "new"] {
+        fs::File::open(folder.join(dir))?.set_modified(hour_ago)?;
+    }
+    Ok(())
 }
 
 fn base_name(i: u64, size: usize, wire: usize) -> String {

@@ -31,6 +31,8 @@ pub fn deciding_row(workload: &Workload, outcomes: &[Outcome]) -> String {
         Decides::Rate => ours / theirs,
         _ => theirs / ours,
     });
+    // Nothing by nothing: too little work to be seen.
+    let ratio = ratio.filter(|r| r.is_finite());
     let (target, met) = match workload.goal {
         Goal::None => ("-".to_owned(), None),
         Goal::Times(times) => (format!("{times} x"), ratio.map(|r| r >= times)),

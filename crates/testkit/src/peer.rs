@@ -402,6 +402,7 @@ service imap-login {
 service imap {
  service_count = 256
  process_min_avail = 4
+ idle_kill = 10 secs
  process_limit = 4096
  unix_listener imap-master {
   user = $default_internal_user

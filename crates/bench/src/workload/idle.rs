@@ -12,9 +12,9 @@ const LISTENERS: u32 = 50;
 /// Deliveries of one run.
 const DELIVERIES: u64 = 10;
 /// Memory is looked at until it has been the same for so long: longer than a server takes to put an idle session to sleep.
-const REST: u32 = 8;
+const REST: u32 = 12;
 /// No longer than this, in seconds, at all.
-const LONGEST: u32 = 60;
+const LONGEST: u32 = 90;
 
 /// Many sessions in IDLE over many accounts, ten each; the memory of one is what all have added by their number.
 pub fn memory(run: &mut Run<'_>) -> Result<()> {
@@ -23,7 +23,7 @@ pub fn memory(run: &mut Run<'_>) -> Result<()> {
     for n in 1..=accounts {
         run.server.log_in_as(n)?.run("SELECT INBOX")?;
     }
-    let before = rest(run, 3)?;
+    let before = rest(run, REST)?;
     let mut waiting: Vec<Driver> = Vec::new();
     run.probe.span(|span| {
         for i in 0..sessions {
