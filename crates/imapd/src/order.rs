@@ -57,14 +57,55 @@ pub fn sort(
     for (index, record) in view.select(uids) {
         for (criterion, walk) in program.iter().zip(&mut walks) {
             let value = value(criterion.key, record, walk);
-            values.push(if criterion.order == Order::Descending { !value } else { value });
+            // [`packed`] turns a single one round itself.
+            let turned = width > 1 && criterion.order == Order::Descending;
+            values.push(if turned { !value } else { value });
         }
         found.push((index, record.uid));
     }
+    if let [criterion] = program
+        && let Some(order) = packed(&values, criterion.order)
+    {
+        return order.into_iter().map(|i| found[i]).collect();
+    }
     // The first key beside the position: most comparisons end there.
+    if let [criterion] = program
+        && criterion.order == Order::Descending
+    {
+        values.iter_mut().for_each(|v| *v = !*v);
+    }
     let mut order: Vec<(u64, u32)> =
         (0..found.len()).map(|i| (values.get(i * width).copied().unwrap_or(0), i as u32)).collect();
     let row = |i: u32| &values[i as usize * width..(i as usize + 1) * width];
     order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| row(a.1).cmp(row(b.1))).then(a.1.cmp(&b.1)));
     order.into_iter().map(|(_, i)| found[i as usize]).collect()
+}
+
+/// The order of single keys that lie within 32 bits, which nearly all do: key and position in one number.
+fn packed(values: &[u64], order: Order) -> Option<Vec<usize>> {
+    let (least, most) = (values.iter().min().copied()?, values.iter().max().copied()?);
+    if most - least > u64::from(u32::MAX) || u32::try_from(values.len()).is_err() {
+        return None;
+    }
+    let key = |v: u64| if order == Order::Descending { most - v } else { v - least };
+    let mut packed: Vec<u64> = values.iter().zip(0u64..).map(|(v, i)| key(*v) << 32 | i).collect();
+    packed.sort_unstable();
+    Some(packed.into_iter().map(|p| (p & u64::from(u32::MAX)) as usize).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn packing_changes_nothing(values in proptest::collection::vec(prop_oneof![0u64..5, 1u64 << 40..(1 << 40) + 5], 1..20), down: bool) {
+            let order = if down { Order::Descending } else { Order::Ascending };
+            let mut plain: Vec<usize> = (0..values.len()).collect();
+            plain.sort_by_key(|i| if down { !values[*i] } else { values[*i] });
+            let near = values.iter().all(|v| v >> 40 == values[0] >> 40);
+            prop_assert_eq!(packed(&values, order), near.then_some(plain));
+        }
+    }
 }

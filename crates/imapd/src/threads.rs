@@ -10,6 +10,7 @@ use culver_imap::response::ThreadNode;
 use culver_mime::columns::{Column, Columns};
 use culver_snapshot::{Record, Snapshot};
 use culver_store::ColumnTable;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 /// Longest way from a message to the top of its thread.
@@ -105,7 +106,8 @@ struct Forest<'f, 'a> {
 impl<'f, 'a> Forest<'f, 'a> {
     /// Step 1 and 2.
     fn link(found: &'f [Found<'a>]) -> Self {
-        let mut by_id: HashMap<&[u8], u32> = HashMap::with_capacity(2 * found.len());
+        let mut by_id: HashMap<&[u8], u32, RandomState> =
+            HashMap::with_capacity_and_hasher(2 * found.len(), RandomState::default());
         for (i, f) in found.iter().enumerate() {
             let id = f.columns.map_or(&b""[..], |c| c.text(Column::MessageId));
             if !id.is_empty() {
@@ -224,7 +226,7 @@ impl<'f, 'a> Forest<'f, 'a> {
 
     /// Step 5: threads with one subject are one thread.
     fn merge_subjects(&mut self) {
-        let mut table: HashMap<&'a [u8], u32> = HashMap::new();
+        let mut table: HashMap<&'a [u8], u32, RandomState> = HashMap::default();
         for root in self.roots.clone() {
             let Some(speaker) = self.speaker(root).filter(|s| !s.subject().is_empty()) else { continue };
             let held = *table.entry(speaker.subject()).or_insert(root);
