@@ -51,7 +51,7 @@ impl MaildirMailbox {
     /// A job of the service: the state folder is its own.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         let mut core = self.core.clone().lock_owned().await;
-        if core.gone || !(core.state.is_broken() || core.state.wants_checkpoint()) {
+        if core.gone || !(core.state.is_behind() || core.state.wants_checkpoint()) {
             return Ok(());
         }
         let io = core.place.io.clone();
@@ -92,7 +92,10 @@ impl MaildirMailbox {
         let empties = self.empties_new();
         let due = {
             let core = self.core.lock().await;
-            core.flush_is_due(empties) || core.doubt || core.state.wants_checkpoint()
+            core.flush_is_due(empties)
+                || core.doubt
+                || core.state.wants_checkpoint()
+                || core.state.wants_mending()
         };
         if !due || self.flushing.swap(true, Ordering::AcqRel) {
             return;

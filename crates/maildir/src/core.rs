@@ -144,10 +144,8 @@ impl Core {
         let mut all = self.state.preface(&self.model, u32::try_from(arrivals).unwrap_or(u32::MAX));
         all.extend(ops);
         let change = Change::from(all);
-        let place = &self.place;
-        if !self.state.is_broken() {
-            self.state.append(self.model.snapshot.highest_mod_seq, &change, &place.label());
-        }
+        let before = self.model.snapshot.highest_mod_seq;
+        self.state.append(before, &change, &self.place.label());
         if self.model.apply(&change) {
             self.tell.send_replace(self.model.snapshot.clone());
         }

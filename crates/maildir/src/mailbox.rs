@@ -68,7 +68,8 @@ impl MaildirMailbox {
     pub async fn open(place: MailboxPlace) -> Result<Arc<Self>> {
         let place = Arc::new(place);
         let (folder, label) = (place.state.clone(), place.label());
-        let (state, loaded) = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
+        let loaded = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
+        let (state, loaded) = loaded.map_err(|e| place.failure("reading the index", e))?;
         let mut begin = Begin { state, loaded };
         let mut contention = Contention::default();
         let mut attempts = Attempts::new(place.settings.lock_wait);
@@ -368,6 +369,8 @@ impl Mailbox for MaildirMailbox {
                 let stored = core.set_flags(&uids, &change)?;
                 if sync {
                     while core.flush(fs, EmptiesNew::No, &mut Contention::default())? == Flushed::More {}
+                } else if core.state.is_behind() && core.flush_is_due(EmptiesNew::No) {
+                    core.names_tell(fs, &stored.changed)?;
                 }
                 Ok::<_, Failure>(stored)
             })

@@ -62,6 +62,7 @@ impl Begin {
         let loaded = self.loaded.take_if(|(m, _)| fits(m));
         if loaded.is_none() && self.loaded.is_some() {
             tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
+            self.state.is_foreign();
         }
         let mut floor = 0;
         // A process that died has left all its frames, and a mailbox that was closed in order is as the last one
@@ -178,8 +179,8 @@ impl Core {
 
     /// After the first look: one file of everything, if there is none.
     pub fn checkpoint_if_due(&mut self, fs: &Fs) {
-        if !self.gone && (self.state.is_broken() || self.state.wants_checkpoint()) {
-            let label = self.label();
+        let label = self.label();
+        if !self.gone && (!self.state.mend(&label) || self.state.wants_checkpoint()) {
             self.keep_stamps();
             self.state.write_checkpoint(fs, &mut self.model, &label);
         }
@@ -187,7 +188,7 @@ impl Core {
 
     /// Before the mailbox leaves memory: the journal says that nothing is missing.
     pub fn shut(&mut self) {
-        if self.gone || self.model.closed || self.state.is_broken() {
+        if self.gone || self.model.closed || self.state.is_behind() {
             return;
         }
         self.keep_stamps();
