@@ -310,7 +310,8 @@ impl Core {
         }
         let previous = self.letters_stamp.filter(|s| s.ino != 0);
         let previous = previous.map(|s| Timestamp { seconds: s.seconds, nanoseconds: s.nanoseconds });
-        match keywords::store(&dirs.control, &table, previous, Durability::Later) {
+        // Before a name has the letter: without its line it would mean nothing, or later another keyword.
+        match keywords::store(&dirs.control, &table, previous, Durability::OnDisk) {
             Ok(stat) => {
                 self.letters = table;
                 self.letters_stamp = Some(stamp(&stat));
