@@ -39,11 +39,11 @@ impl MaildirMailbox {
         self.note_quiet().await;
         drop(self.checkpoint().await);
         let recent = self.first_recent.load(Ordering::Relaxed);
-        let shut = move |core: &mut Core, _: &Fs| {
+        let shut = move |core: &mut Core, fs: &Fs| {
             if recent > core.model.first_recent {
                 core.commit(vec![Op::Recent(recent)]);
             }
-            core.shut();
+            core.shut(fs);
         };
         drop(self.job(shut).await);
     }

@@ -46,6 +46,8 @@ pub struct Core {
     pub unlined: Cell<u8>,
     /// Something was seen that only a scan can explain.
     pub doubt: bool,
+    /// Names followed flags since the directory was last synced.
+    pub renamed: bool,
     /// Do events tell of every change from outside?
     pub watched: bool,
     /// While watched: further names of messages (a rename by link and unlink shows both for a moment).

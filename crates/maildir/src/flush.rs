@@ -122,6 +122,7 @@ impl Core {
             };
             match rename(dirs.folder(old.folder), &old.name, &dirs.cur, &new.name) {
                 Ok(()) => {
+                    self.renamed = true;
                     let state = self.name_state(&new, flags);
                     ops.push(Op::Placed(uid, new, state));
                 }

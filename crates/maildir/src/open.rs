@@ -127,6 +127,7 @@ impl Begin {
             letters: Keywords::default(),
             letters_stamp: None,
             unlined: Default::default(),
+            renamed: false,
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),
@@ -187,9 +188,13 @@ impl Core {
     }
 
     /// Before the mailbox leaves memory: the journal says that nothing is missing.
-    pub fn shut(&mut self) {
+    pub fn shut(&mut self, fs: &Fs) {
         if self.gone || self.model.closed || self.state.is_behind() {
             return;
+        }
+        if std::mem::take(&mut self.renamed) {
+            // After a power loss old names would look like flags that another program has changed back.
+            drop(Dirs::open(fs, &self.place).and_then(|dirs| dirs.cur.sync()));
         }
         self.keep_stamps();
         self.commit(vec![Op::Closed]);
