@@ -194,11 +194,13 @@ impl MaildirMailbox {
                 let pending = std::mem::take(&mut *me.pending.lock());
                 core.doubt |= pending.doubt;
                 let applied = if core.doubt {
-                    Applied { unknown: core.look(fs, Force::No)?, limbo: false }
+                    core.look(fs, Force::No).map(|unknown| Applied { unknown, limbo: false })
                 } else {
-                    core.apply_events(fs, pending.events)?
+                    core.apply_events(fs, pending.events)
                 };
-                Ok::<_, Failure>((applied, pending.doubt))
+                // The events are gone; what they told is still to be learnt.
+                core.doubt |= applied.is_err();
+                Ok::<_, Failure>((applied?, pending.doubt))
             };
             let (applied, lost) = self.job(apply).await??;
             if lost {
@@ -208,12 +210,15 @@ impl MaildirMailbox {
             if !applied.unknown.is_empty() {
                 let unknown = applied.unknown;
                 match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+                    Ok(()) => (),
                     // No event will come for them again.
-                    Err(Failure::Refused(Refusal::InUse(_))) => {
+                    Err(failure) => {
                         self.core.lock().await.doubt = true;
-                        break;
+                        if matches!(failure, Failure::Refused(Refusal::InUse(_))) {
+                            break;
+                        }
+                        return Err(failure);
                     }
-                    other => other?,
                 }
             }
             if applied.limbo {

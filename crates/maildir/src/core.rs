@@ -46,7 +46,7 @@ pub struct Core {
     pub unlined: Cell<u8>,
     /// Something was seen that only a scan can explain.
     pub doubt: bool,
-    /// Names followed flags since the directory was last synced.
+    /// Names changed, by us or by others, since the directory was last synced.
     pub renamed: bool,
     /// Do events tell of every change from outside?
     pub watched: bool,

@@ -44,7 +44,13 @@ pub fn create(root: &Dir<'_>, path: &[u8], names: Names) -> io::Result<()> {
         parent.use_modes(Modes::like(stat));
     }
     let (dir, made) = match parent.mkdir(name) {
-        Ok(()) => (parent.open_dir(name)?, true),
+        Ok(()) => {
+            let made = parent.open_dir(name);
+            if made.is_err() {
+                drop(parent.rmdir(name));
+            }
+            (made?, true)
+        }
         // In fs it may be a level without a mailbox so far.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && names.layout == Layout::Fs => {
             let dir = parent.open_dir(name)?;

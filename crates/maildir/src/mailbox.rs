@@ -186,9 +186,12 @@ impl MaildirMailbox {
             return Ok(());
         }
         match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+            Ok(()) => Ok(()),
             // They come with the next look.
-            Err(Failure::Refused(Refusal::InUse(_))) => Ok(()),
-            other => other,
+            Err(failure) => {
+                self.core.lock().await.doubt = true;
+                if matches!(failure, Failure::Refused(Refusal::InUse(_))) { Ok(()) } else { Err(failure) }
+            }
         }
     }
 

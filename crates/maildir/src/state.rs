@@ -57,6 +57,10 @@ pub struct State {
     marked: bool,
     /// What was reserved is not synced yet.
     sync_due: bool,
+    /// UIDs below this are reserved, on disk.
+    reserved: u32,
+    /// And below this, once the journal was synced.
+    reserving: u32,
     tried: Option<Instant>,
     checkpoint_len: u64,
     generation: u64,
@@ -85,6 +89,8 @@ impl State {
             dirty: false,
             marked: false,
             sync_due: false,
+            reserved: 0,
+            reserving: 0,
             tried: None,
             checkpoint_len: 0,
             generation: 0,
@@ -111,6 +117,7 @@ impl State {
         state.generation = generation;
         state.checkpoint_len = octets.len() as u64;
         let trust = state.replay(fs, &mut model, place)?;
+        (state.reserved, state.reserving) = (model.reserved.0, model.reserved.0);
         state.marked = trust == Trust::Doubtful;
         Ok((state, Some((model, trust))))
     }
@@ -156,6 +163,7 @@ impl State {
     pub fn is_foreign(&mut self) {
         self.journal = None;
         self.marked = true;
+        (self.reserved, self.reserving) = (0, 0);
     }
 
     /// The folder was renamed.
@@ -171,6 +179,11 @@ impl State {
     /// Would a start after a crash take what is on disk for all there was?
     pub fn misleads(&self) -> bool {
         self.is_behind() && !self.marked
+    }
+
+    /// If the power goes, will UIDs up to this one not be given again?
+    pub fn covers(&self, uid: u32) -> bool {
+        uid < self.reserved
     }
 
     /// Is it time to try [`Self::mend`], or a new checkpoint?
@@ -204,7 +217,12 @@ impl State {
             return;
         }
         self.backlog.extend(journal::frame(before, change));
-        self.sync_due |= change.ops.iter().any(|op| matches!(op, Op::Reserve(..)));
+        for op in &change.ops {
+            if let Op::Reserve(uid, _) = op {
+                self.sync_due = true;
+                self.reserving = *uid;
+            }
+        }
         if !self.mend(place) && self.backlog.len() > MOST_BACKLOG {
             self.journal = None;
             self.backlog = Vec::new();
@@ -234,6 +252,7 @@ impl State {
             Ok(()) => {
                 self.len = len + octets.len() as u64;
                 self.last = octets.last().copied().unwrap_or_default();
+                self.reserved = self.reserving;
                 self.backlog.clear();
                 (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
                 true
@@ -291,6 +310,7 @@ impl State {
                 self.backlog = Vec::new();
                 (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
                 self.checkpoint_len = octets.len() as u64;
+                (self.reserved, self.reserving) = (model.reserved.0, model.reserved.0);
                 self.tried = None;
             }
             Err(e) => {

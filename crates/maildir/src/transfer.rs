@@ -211,7 +211,7 @@ impl Batch<'_, '_> {
         let mut put = self.put_file(&source, &entry);
         if matches!(&put, Err(e) if e.kind() == io::ErrorKind::NotFound) {
             let elsewhere = self.elsewhere.get_or_insert_with(|| Elsewhere::list_twice(self.from));
-            match elsewhere.get(base_of(&source.name)) {
+            match elsewhere.find(base_of(&source.name))? {
                 Some(now) => source = now.clone(),
                 None => return Ok(None),
             }
