@@ -42,11 +42,11 @@ impl MaildirMailbox {
         drop(self.checkpoint().await);
         self.tidy_cache().await;
         let recent = self.first_recent.load(Ordering::Relaxed);
-        let shut = move |core: &mut Core, _: &Fs| {
+        let shut = move |core: &mut Core, fs: &Fs| {
             if recent > core.model.first_recent {
                 core.commit(vec![Op::Recent(recent)]);
             }
-            core.shut();
+            core.shut(fs);
         };
         drop(self.job(shut).await);
     }
@@ -54,7 +54,7 @@ impl MaildirMailbox {
     /// A job of the service: the state folder is its own.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         let mut core = self.core.clone().lock_owned().await;
-        if core.gone || !(core.state.is_broken() || core.state.wants_checkpoint()) {
+        if core.gone || !(core.state.is_behind() || core.state.wants_checkpoint()) {
             return Ok(());
         }
         let io = core.place.io.clone();
@@ -114,7 +114,10 @@ impl MaildirMailbox {
         let empties = self.empties_new();
         let due = {
             let core = self.core.lock().await;
-            core.flush_is_due(empties) || core.doubt || core.state.wants_checkpoint()
+            core.flush_is_due(empties)
+                || core.doubt
+                || core.state.wants_checkpoint()
+                || core.state.wants_mending()
         };
         if !due || self.flushing.swap(true, Ordering::AcqRel) {
             return;
@@ -213,11 +216,13 @@ impl MaildirMailbox {
                 let pending = std::mem::take(&mut *me.pending.lock());
                 core.doubt |= pending.doubt;
                 let applied = if core.doubt {
-                    Applied { unknown: core.look(fs, Force::No)?, limbo: false }
+                    core.look(fs, Force::No).map(|unknown| Applied { unknown, limbo: false })
                 } else {
-                    core.apply_events(fs, pending.events)?
+                    core.apply_events(fs, pending.events)
                 };
-                Ok::<_, Failure>((applied, pending.doubt))
+                // The events are gone; what they told is still to be learnt.
+                core.doubt |= applied.is_err();
+                Ok::<_, Failure>((applied?, pending.doubt))
             };
             let (applied, lost) = self.job(apply).await??;
             if lost {
@@ -227,12 +232,15 @@ impl MaildirMailbox {
             if !applied.unknown.is_empty() {
                 let unknown = applied.unknown;
                 match self.attempt(ADOPTION_WAIT, move |core, fs, c| core.adopt(fs, &unknown, c)).await {
+                    Ok(()) => (),
                     // No event will come for them again.
-                    Err(Failure::Refused(Refusal::InUse(_))) => {
+                    Err(failure) => {
                         self.core.lock().await.doubt = true;
-                        break;
+                        if matches!(failure, Failure::Refused(Refusal::InUse(_))) {
+                            break;
+                        }
+                        return Err(failure);
                     }
-                    other => other?,
                 }
             }
             if applied.limbo {

@@ -49,6 +49,8 @@ pub struct Core {
     pub unlined: Cell<u8>,
     /// Something was seen that only a scan can explain.
     pub doubt: bool,
+    /// Names changed, by us or by others, since the directory was last synced.
+    pub renamed: bool,
     /// Do events tell of every change from outside?
     pub watched: bool,
     /// While watched: further names of messages (a rename by link and unlink shows both for a moment).
@@ -149,10 +151,8 @@ impl Core {
         let mut all = self.state.preface(&self.model, u32::try_from(arrivals).unwrap_or(u32::MAX));
         all.extend(ops);
         let change = Change::from(all);
-        let place = &self.place;
-        if !self.state.is_broken() {
-            self.state.append(self.model.snapshot.highest_mod_seq, &change, &place.label());
-        }
+        let before = self.model.snapshot.highest_mod_seq;
+        self.state.append(before, &change, &self.place.label());
         if self.model.apply(&change) {
             self.tell.send_replace(self.model.snapshot.clone());
         }
@@ -317,7 +317,8 @@ impl Core {
         }
         let previous = self.letters_stamp.filter(|s| s.ino != 0);
         let previous = previous.map(|s| Timestamp { seconds: s.seconds, nanoseconds: s.nanoseconds });
-        match keywords::store(&dirs.control, &table, previous, Durability::Later) {
+        // Before a name has the letter: without its line it would mean nothing, or later another keyword.
+        match keywords::store(&dirs.control, &table, previous, Durability::OnDisk) {
             Ok(stat) => {
                 self.letters = table;
                 self.letters_stamp = Some(stamp(&stat));

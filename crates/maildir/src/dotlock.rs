@@ -23,7 +23,7 @@
 
 use culver_store::io::{Dir, Durability, File, Stat, Timestamp};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,8 +124,19 @@ pub struct Holder {
     pid: u32,
     host: String,
     held: Mutex<HashSet<(u64, u64)>>,
+    /// What was seen of locks of others, by device and inode, and since when it is so. Remembered here and not by who
+    /// waits: a torn lock is stale after two minutes, and nobody is kept waiting that long.
+    observed: Mutex<HashMap<(u64, u64), (Look, Duration)>>,
     surroundings: Arc<dyn Surroundings>,
 }
+
+/// A lock, and the file that it protects.
+type Look = (Key, Option<Key>);
+/// Device, inode, size, time.
+type Key = (u64, u64, u64, Timestamp);
+
+/// So many locks of others are remembered.
+const MOST_OBSERVED: usize = 4096;
 
 impl Holder {
     /// This process on this host. The name must be what Dovecot takes for the host's (`hostname`), so that each knows
@@ -136,7 +147,7 @@ impl Holder {
 
     /// With another clock and other processes.
     pub fn with(pid: u32, host: &str, surroundings: Arc<dyn Surroundings>) -> Self {
-        Self { pid, host: host.into(), held: Mutex::default(), surroundings }
+        Self { pid, host: host.into(), held: Mutex::default(), observed: Mutex::default(), surroundings }
     }
 
     /// Its clock and so on.
@@ -161,11 +172,9 @@ impl std::fmt::Debug for Holder {
     }
 }
 
-/// What was seen of somebody else's lock so far. Keep it between attempts.
+/// Of one who waits for a lock. Keep it between attempts.
 #[derive(Clone, Default, Debug)]
 pub struct Contention {
-    seen: Option<(Stat, Option<Stat>)>,
-    unchanged_since: Duration,
     /// After a stale lock was removed: not before this.
     not_before: Option<Duration>,
 }
@@ -212,7 +221,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             Err(e) => return Err(e),
         }
         let Some(found) = stat_if_there(dir, what.lock)? else { return Ok(None) };
-        if !is_stale(dir, what, holder, contention, &found)? {
+        if !is_stale(dir, what, holder, &found)? {
             return Ok(None);
         }
         // It may have been replaced while we looked.
@@ -229,7 +238,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             let jitter = u64::from((now.nanoseconds / 1000) ^ holder.pid) % 100;
             contention.not_before = Some(holder.surroundings.elapsed() + Duration::from_millis(100 + jitter));
         }
-        contention.seen = None;
+        holder.observed.lock().remove(&(found.dev, found.ino));
         Ok(None)
     }
 
@@ -373,20 +382,22 @@ fn stat_if_there(dir: &Dir<'_>, name: &[u8]) -> io::Result<Option<Stat>> {
     }
 }
 
-fn is_stale(
-    dir: &Dir<'_>,
-    what: &Lock<'_>,
-    holder: &Holder,
-    contention: &mut Contention,
-    found: &Stat,
-) -> io::Result<bool> {
+fn is_stale(dir: &Dir<'_>, what: &Lock<'_>, holder: &Holder, found: &Stat) -> io::Result<bool> {
     let protected = stat_if_there(dir, what.protects)?;
     let elapsed = holder.surroundings.elapsed();
-    let seen = Some((*found, protected));
-    if !same(contention.seen.as_ref(), seen.as_ref()) {
-        contention.seen = seen;
-        contention.unchanged_since = elapsed;
-    }
+    let key = |s: &Stat| (s.dev, s.ino, s.size, s.mtime);
+    let look = (key(found), protected.as_ref().map(key));
+    let unchanged_since = {
+        let mut observed = holder.observed.lock();
+        if observed.len() >= MOST_OBSERVED {
+            observed.clear();
+        }
+        let seen = observed.entry((found.dev, found.ino)).or_insert((look, elapsed));
+        if seen.0 != look {
+            *seen = (look, elapsed);
+        }
+        seen.1
+    };
     if let Some(pid) = local_pid(dir, what.lock, holder) {
         let age = holder.surroundings.now().seconds - found.mtime.seconds;
         if (0..=YOUNG.as_secs() as i64).contains(&age) {
@@ -397,15 +408,7 @@ fn is_stale(
         }
         return Ok(!holder.surroundings.is_alive(pid));
     }
-    Ok(elapsed.saturating_sub(contention.unchanged_since) >= what.times.stale)
-}
-
-fn same(a: Option<&(Stat, Option<Stat>)>, b: Option<&(Stat, Option<Stat>)>) -> bool {
-    fn key(s: &Stat) -> (u64, u64, u64, Timestamp) {
-        (s.dev, s.ino, s.size, s.mtime)
-    }
-    let key = |p: Option<&(Stat, Option<Stat>)>| p.map(|(l, f)| (key(l), f.as_ref().map(key)));
-    key(a) == key(b)
+    Ok(elapsed.saturating_sub(unchanged_since) >= what.times.stale)
 }
 
 /// The pid in a lock of this host.

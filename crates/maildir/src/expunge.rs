@@ -45,9 +45,10 @@ impl Core {
             if matches!(&done, Err(e) if e.kind() == io::ErrorKind::NotFound) {
                 // Renamed by another program, or removed by it.
                 let elsewhere = elsewhere.get_or_insert_with(|| Elsewhere::list_twice(dirs));
-                done = match elsewhere.get(base_of(&entry.name)) {
-                    Some(now) => dirs.folder(now.folder).unlink(&now.name),
-                    None => Ok(()),
+                done = match elsewhere.find(base_of(&entry.name)) {
+                    Ok(Some(now)) => dirs.folder(now.folder).unlink(&now.name),
+                    Ok(None) => Ok(()),
+                    Err(e) => Err(e),
                 };
                 if matches!(&done, Err(e) if e.kind() == io::ErrorKind::NotFound) {
                     // Renamed once more: the next look will show it with its flags, still there.
@@ -69,12 +70,13 @@ impl Core {
 /// Where files are now, by base: one listing for all that are not where they should be.
 pub struct Elsewhere {
     by_base: FxHashMap<Box<[u8]>, Entry>,
+    failed: Option<io::Error>,
 }
 
 impl Elsewhere {
     /// Lists both directories; what cannot be listed holds nothing.
     pub fn list(dirs: &Dirs<'_>) -> Self {
-        let mut this = Self { by_base: FxHashMap::default() };
+        let mut this = Self { by_base: FxHashMap::default(), failed: None };
         this.add(dirs);
         this
     }
@@ -87,8 +89,11 @@ impl Elsewhere {
     }
 
     fn add(&mut self, dirs: &Dirs<'_>) {
-        let by_base = &mut self.by_base;
+        let (by_base, failed) = (&mut self.by_base, &mut self.failed);
         let mut take = |folder, list: io::Result<Entries>| {
+            if let Err(e) = &list {
+                *failed = Some(e.kind().into());
+            }
             for e in list.iter().flat_map(|l| l.iter()) {
                 if filename::kind(e.name) == filename::Kind::Message {
                     by_base.insert(base_of(e.name).into(), Entry { name: e.name.into(), folder });
@@ -99,7 +104,15 @@ impl Elsewhere {
         take(Folder::Cur, dirs.cur.read_dir());
     }
 
-    /// Where the file of a base is.
+    /// Where the file of a base is; an error when it was not seen because a directory could not be listed.
+    pub fn find(&self, base: &[u8]) -> io::Result<Option<&Entry>> {
+        match (self.get(base), &self.failed) {
+            (None, Some(e)) => Err(e.kind().into()),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Where the file of a base is, as far as is known.
     pub fn get(&self, base: &[u8]) -> Option<&Entry> {
         self.by_base.get(base)
     }

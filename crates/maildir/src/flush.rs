@@ -12,7 +12,7 @@ use crate::dotlock::{Contention, Dotlock};
 use crate::filename;
 use crate::model::{Entry, Folder, Op};
 use crate::place::{Dirs, uidlist_lock};
-use culver_base::{Keyword, Uid};
+use culver_base::{Keyword, Uid, UidSet};
 use culver_store::io::{Dir, Fs};
 use std::io;
 
@@ -104,6 +104,16 @@ impl Core {
         })
     }
 
+    /// The journal did not take flags: they are safe in file names only. An error if they are safe nowhere.
+    pub fn names_tell(&mut self, fs: &Fs, uids: &UidSet) -> Result<()> {
+        while matches!(self.flush(fs, EmptiesNew::No, &mut Contention::default()), Ok(Flushed::More)) {}
+        if self.state.misleads() && self.model.behind.iter().any(|u| uids.contains(u.get())) {
+            let cause = io::Error::other("neither the index nor file names can be written");
+            return Err(self.failure("storing flags", cause));
+        }
+        Ok(())
+    }
+
     fn rename_all(&mut self, dirs: &Dirs<'_>, due: Vec<(Uid, Entry, Option<Entry>)>) -> Flushed {
         let mut ops = Vec::new();
         let mut outcome = Flushed::All;
@@ -116,6 +126,7 @@ impl Core {
             };
             match rename(dirs.folder(old.folder), &old.name, &dirs.cur, &new.name) {
                 Ok(()) => {
+                    self.renamed = true;
                     let state = self.name_state(&new, flags);
                     ops.push(Op::Placed(uid, new, state));
                 }

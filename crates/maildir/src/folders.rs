@@ -44,7 +44,13 @@ pub fn create(root: &Dir<'_>, path: &[u8], names: Names) -> io::Result<()> {
         parent.use_modes(Modes::like(stat));
     }
     let (dir, made) = match parent.mkdir(name) {
-        Ok(()) => (parent.open_dir(name)?, true),
+        Ok(()) => {
+            let made = parent.open_dir(name);
+            if made.is_err() {
+                drop(parent.rmdir(name));
+            }
+            (made?, true)
+        }
         // In fs it may be a level without a mailbox so far.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && names.layout == Layout::Fs => {
             let dir = parent.open_dir(name)?;
@@ -65,7 +71,8 @@ pub fn create(root: &Dir<'_>, path: &[u8], names: Names) -> io::Result<()> {
         }
         PARTS.iter().try_for_each(|part| dir.make_dir(part).map(drop))
     };
-    let done = fill();
+    // An acknowledged message is not to be lost with the mailbox around it.
+    let done = fill().and_then(|()| parent.sync());
     if done.is_err() && made {
         drop(parent.remove_tree(name));
     }
@@ -95,7 +102,11 @@ pub fn delete(root: &Dir<'_>, path: &[u8], names: Names) -> io::Result<Deleted> 
     if names.layout == Layout::MaildirPlusPlus {
         return match parent.rename_to(name, root, trash) {
             Ok(()) => {
-                root.remove_tree(trash)?;
+                // It is gone for all; what remains of it is removed by a later LIST.
+                drop(root.sync());
+                if let Err(e) = root.remove_tree(trash) {
+                    tracing::warn!("what was deleted cannot be removed for now: {e}");
+                }
                 Ok(Deleted::Done)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Deleted::Nothing),
@@ -158,11 +169,25 @@ pub fn delete_control(control: &Dir<'_>, path: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames directories, all or none: pairs of old and new path. A new path that is taken is
+/// Renames directories, all or none, and on disk when it returns: pairs of old and new path. A new path that is taken is
 /// [`io::ErrorKind::AlreadyExists`]; an old one that is missing is passed over.
 pub fn rename(root: &Dir<'_>, pairs: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
-    for (done, (from, to)) in pairs.iter().enumerate() {
-        if let Err(e) = rename_one(root, from, to) {
+    let mut done = 0;
+    let mut rename_all = || {
+        for (from, to) in pairs {
+            rename_one(root, from, to)?;
+            done += 1;
+        }
+        let mut above: Vec<&[u8]> = pairs.iter().map(|(_, to)| split(to).0).collect();
+        above.dedup();
+        above.into_iter().try_for_each(|path| match root.open_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other?.sync(),
+        })
+    };
+    match rename_all() {
+        Ok(()) => Ok(()),
+        Err(e) => {
             for (from, to) in pairs[..done].iter().rev() {
                 if let Err(e) = rename_one(root, to, from) {
                     tracing::error!(
@@ -171,10 +196,9 @@ pub fn rename(root: &Dir<'_>, pairs: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
                     );
                 }
             }
-            return Err(e);
+            Err(e)
         }
     }
-    Ok(())
 }
 
 fn rename_one(root: &Dir<'_>, from: &[u8], to: &[u8]) -> io::Result<()> {

@@ -149,6 +149,9 @@ pub fn store(
             file.sync_data()?;
         }
         control.rename_to(TEMPORARY, control, NAME)?;
+        if sync == Durability::OnDisk {
+            control.sync()?;
+        }
         Ok(stat)
     };
     let done = write();

@@ -16,7 +16,7 @@
 //! * **Appending** leaves the header alone; **writing anew** makes one file of the lines that are there (with all that we
 //!   do not understand in them) and our records. Both only under the lock.
 //! * It is not synced when lines are appended: UIDs are reserved in our journal, which is; after a power failure that
-//!   took lines away, the messages get new UIDs, above all that were given.
+//!   took lines away, the messages get new UIDs, above all that were given. If the journal cannot be written, it is.
 
 use crate::core::{Core, stamp};
 use crate::model::{Op, Stamp, base_of};
@@ -312,7 +312,9 @@ impl Core {
             // A line that was never completed: ours would become a part of it.
             return self.rewrite_list(dirs);
         }
-        if let Err(e) = file.write_all(&lines) {
+        let covered = self.state.covers(last);
+        let written = file.write_all(&lines).and_then(|()| if covered { Ok(()) } else { file.sync_data() });
+        if let Err(e) = written {
             drop(file.truncate(self.list.used));
             return Err(e);
         }

@@ -72,7 +72,8 @@ impl MaildirMailbox {
     pub async fn open(place: MailboxPlace) -> Result<Arc<Self>> {
         let place = Arc::new(place);
         let (folder, label) = (place.state.clone(), place.label());
-        let (state, loaded) = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
+        let loaded = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
+        let (state, loaded) = loaded.map_err(|e| place.failure("reading the index", e))?;
         let mut begin = Begin { state, loaded };
         let mut contention = Contention::default();
         let mut attempts = Attempts::new(place.settings.lock_wait);
@@ -199,9 +200,12 @@ impl MaildirMailbox {
             Ok(adopted)
         };
         match self.attempt(ADOPTION_WAIT, adopt).await {
+            Ok(()) => Ok(()),
             // They come with the next look.
-            Err(Failure::Refused(Refusal::InUse(_))) => Ok(()),
-            other => other,
+            Err(failure) => {
+                self.core.lock().await.doubt = true;
+                if matches!(failure, Failure::Refused(Refusal::InUse(_))) { Ok(()) } else { Err(failure) }
+            }
         }
     }
 
@@ -383,6 +387,8 @@ impl Mailbox for MaildirMailbox {
                 let stored = core.set_flags(&uids, &change)?;
                 if sync {
                     while core.flush(fs, EmptiesNew::No, &mut Contention::default())? == Flushed::More {}
+                } else if core.state.is_behind() && core.flush_is_due(EmptiesNew::No) {
+                    core.names_tell(fs, &stored.changed)?;
                 }
                 Ok::<_, Failure>(stored)
             })

@@ -70,6 +70,7 @@ impl Begin {
         let loaded = self.loaded.take_if(|(m, _)| fits(m));
         if loaded.is_none() && self.loaded.is_some() {
             tracing::info!(place = %place.label(), "the index is that of another mailbox; it is made anew");
+            self.state.is_foreign();
         }
         let mut floor = 0;
         // A process that died has left all its frames, and a mailbox that was closed in order is as the last one
@@ -143,6 +144,7 @@ impl Begin {
             letters: Keywords::default(),
             letters_stamp: None,
             unlined: Default::default(),
+            renamed: false,
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),
@@ -196,17 +198,21 @@ impl Core {
 
     /// After the first look: one file of everything, if there is none.
     pub fn checkpoint_if_due(&mut self, fs: &Fs) {
-        if !self.gone && (self.state.is_broken() || self.state.wants_checkpoint()) {
-            let label = self.label();
+        let label = self.label();
+        if !self.gone && (!self.state.mend(&label) || self.state.wants_checkpoint()) {
             self.keep_stamps();
             self.state.write_checkpoint(fs, &mut self.model, &label);
         }
     }
 
     /// Before the mailbox leaves memory: the journal says that nothing is missing.
-    pub fn shut(&mut self) {
-        if self.gone || self.model.closed || self.state.is_broken() {
+    pub fn shut(&mut self, fs: &Fs) {
+        if self.gone || self.model.closed || self.state.is_behind() {
             return;
+        }
+        if std::mem::take(&mut self.renamed) {
+            // After a power loss old names would look like flags that another program has changed back.
+            drop(Dirs::open(fs, &self.place).and_then(|dirs| dirs.cur.sync()));
         }
         self.keep_stamps();
         self.commit(vec![Op::Closed]);

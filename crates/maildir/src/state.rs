@@ -3,9 +3,15 @@
 //! They lie in the server's own state folder and belong to the service, not to the user; so they are opened in jobs
 //! of the service itself. The journal stays open, and an open file may be written from the user's jobs as well.
 //!
-//! Nothing here can fail a verb. When the folder cannot be written the mailbox is served from memory and
-//! [`State::is_broken`] says so; a new checkpoint, tried from time to time, mends it. What is lost then is speed at the
-//! next start, not mail: flags are in file names, UIDs in `dovecot-uidlist`.
+//! **When they cannot be written** (full disk, quota, a defect) the mailbox is served from memory, and [`State::is_behind`]
+//! says so. Frames that the journal did not take wait and are put behind the others with the next change, or by
+//! [`State::mend`]; if there is no journal to put them to, a new checkpoint mends it. Meanwhile the journal lacks its last octet, so that a
+//! start after a crash sees that something is missing; cutting works on a full disk too. What is lost then is not mail: flags are
+//! in file names, UIDs in `dovecot-uidlist`. If the journal can be neither written nor cut ([`State::misleads`]) and
+//! names cannot be changed either, a change of flags is answered with an error.
+//!
+//! **When they cannot be read** they are made anew from the Maildir; but not for a shortage of descriptors or memory, which passes:
+//! then opening fails.
 
 use crate::journal::{self, Head};
 use crate::model::{Change, Model, Op};
@@ -16,6 +22,7 @@ use culver_store::io::{Dir, Durability, File, Fs};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const CHECKPOINT: &[u8] = b"checkpoint";
 const JOURNAL: &[u8] = b"journal";
@@ -29,11 +36,32 @@ const UID_BLOCK: u32 = 256;
 /// down every second does not outrun it.
 const MOD_SEQ_BLOCK: u64 = 1 << 12;
 
+/// Frames that wait for the journal to be writable, at most; then a checkpoint must do.
+const MOST_BACKLOG: usize = 4 << 20;
+/// Pause between attempts to mend.
+const MEND_EVERY: Duration = Duration::from_secs(10);
+
 /// The files.
 pub struct State {
     folder: PathBuf,
     journal: Option<File>,
+    /// Octets of the head and good frames.
     len: u64,
+    /// The last of them.
+    last: u8,
+    /// Frames that are not in the file yet.
+    backlog: Vec<u8>,
+    /// The file may hold something else than `len` good octets.
+    dirty: bool,
+    /// A start would see that something is missing.
+    marked: bool,
+    /// What was reserved is not synced yet.
+    sync_due: bool,
+    /// UIDs below this are reserved, on disk.
+    reserved: u32,
+    /// And below this, once the journal was synced.
+    reserving: u32,
+    tried: Option<Instant>,
     checkpoint_len: u64,
     generation: u64,
     boot: [u8; 16],
@@ -50,62 +78,92 @@ pub enum Trust {
 }
 
 impl State {
-    /// Reads what is in `folder`. A job of the service.
-    pub fn load(fs: &Fs, folder: &Path, place: &str) -> (Self, Option<(Model, Trust)>) {
+    /// Reads what is in `folder`. A job of the service. Fails only for what is no property of the files.
+    pub fn load(fs: &Fs, folder: &Path, place: &str) -> io::Result<(Self, Option<(Model, Trust)>)> {
         let mut state = Self {
             folder: folder.to_owned(),
             journal: None,
             len: 0,
+            last: 0,
+            backlog: Vec::new(),
+            dirty: false,
+            marked: false,
+            sync_due: false,
+            reserved: 0,
+            reserving: 0,
+            tried: None,
             checkpoint_len: 0,
             generation: 0,
             boot: boot_id(fs),
             told: false,
         };
-        let octets = match fs.open_root(folder).and_then(|d| d.read(CHECKPOINT, MAX_CHECKPOINT)) {
+        let octets = match twice(|| fs.open_root(folder)?.read(CHECKPOINT, MAX_CHECKPOINT)) {
             Ok(octets) => octets,
+            Err(e) if is_passing(&e) => return Err(e),
             Err(e) => {
+                // Whatever else is the matter with it is so at the next start, too.
+                state.marked = !is_defect(&e);
                 if e.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(%place, error = %e, "the index cannot be read; it is made anew");
                 }
-                return (state, None);
+                return Ok((state, None));
             }
         };
         let Some((mut model, generation)) = checkpoint::decode(&octets) else {
             tracing::warn!(%place, "the index is damaged; it is made anew from the Maildir");
-            return (state, None);
+            state.marked = true;
+            return Ok((state, None));
         };
         state.generation = generation;
         state.checkpoint_len = octets.len() as u64;
-        let trust = state.replay(fs, &mut model, place);
-        (state, Some((model, trust)))
+        let trust = state.replay(fs, &mut model, place)?;
+        (state.reserved, state.reserving) = (model.reserved.0, model.reserved.0);
+        state.marked = trust == Trust::Doubtful;
+        Ok((state, Some((model, trust))))
     }
 
-    fn replay(&mut self, fs: &Fs, model: &mut Model, place: &str) -> Trust {
-        let opened = fs.open_root(&self.folder).and_then(|d| {
-            let octets = d.read(JOURNAL, MAX_CHECKPOINT)?;
-            Ok((octets, d.open_append(JOURNAL)?))
+    fn replay(&mut self, fs: &Fs, model: &mut Model, place: &str) -> io::Result<Trust> {
+        let opened = twice(|| {
+            let dir = fs.open_root(&self.folder)?;
+            Ok((dir.read(JOURNAL, MAX_CHECKPOINT)?, dir.open_append(JOURNAL)?))
         });
-        let Ok((octets, file)) = opened else {
-            tracing::warn!(%place, "the index's journal is missing; flags are compared with the Maildir");
-            return Trust::Doubtful;
+        let (octets, file) = match opened {
+            Ok(opened) => opened,
+            Err(e) if is_passing(&e) => return Err(e),
+            Err(error) => {
+                tracing::warn!(%place, %error, "the index's journal is missing; flags are compared with the Maildir");
+                return Ok(Trust::Doubtful);
+            }
         };
         let Some(replayed) = journal::replay(&octets, self.generation, model) else {
             // The checkpoint was replaced and the process ended before the new journal was there: the old one is
             // part of the checkpoint. Else somebody mixed up files. Both are told apart by the generation.
             let older = Head::decode(&octets).is_some_and(|h| h.generation < self.generation);
-            return if older && self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful };
+            return Ok(if older && self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful });
         };
         if replayed.damaged {
             tracing::warn!(%place, good = replayed.good, of = octets.len(), "the index's journal is damaged; flags are compared with the Maildir");
-            return Trust::Doubtful;
+            return Ok(Trust::Doubtful);
+        }
+        if !model.closed && !self.is_same_boot(model) {
+            // What is served from now on does not follow from it, so nothing can be added.
+            return Ok(Trust::Doubtful);
         }
         self.journal = Some(file);
         self.len = octets.len() as u64;
-        if model.closed || self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful }
+        self.last = octets.last().copied().unwrap_or_default();
+        Ok(Trust::Whole)
     }
 
     fn is_same_boot(&self, model: &Model) -> bool {
         model.boot == self.boot && self.boot != [0; 16]
+    }
+
+    /// What was loaded is that of another mailbox.
+    pub fn is_foreign(&mut self) {
+        self.journal = None;
+        self.marked = true;
+        (self.reserved, self.reserving) = (0, 0);
     }
 
     /// The folder was renamed.
@@ -113,9 +171,24 @@ impl State {
         self.folder = folder;
     }
 
-    /// Is nothing being written, so that a checkpoint is due?
-    pub fn is_broken(&self) -> bool {
-        self.journal.is_none()
+    /// Is something in memory only?
+    pub fn is_behind(&self) -> bool {
+        self.journal.is_none() || !self.backlog.is_empty()
+    }
+
+    /// Would a start after a crash take what is on disk for all there was?
+    pub fn misleads(&self) -> bool {
+        self.is_behind() && !self.marked
+    }
+
+    /// If the power goes, will UIDs up to this one not be given again?
+    pub fn covers(&self, uid: u32) -> bool {
+        uid < self.reserved
+    }
+
+    /// Is it time to try [`Self::mend`], or a new checkpoint?
+    pub fn wants_mending(&self) -> bool {
+        self.is_behind() && self.tried.is_none_or(|t| t.elapsed() > MEND_EVERY)
     }
 
     /// Has the journal grown so much that it should be folded into a new checkpoint?
@@ -138,20 +211,57 @@ impl State {
         ops
     }
 
-    /// Writes a change down. `before` is HIGHESTMODSEQ before it. Reservations are synced.
+    /// Writes a change down, now or later. `before` is HIGHESTMODSEQ before it. Reservations are synced.
     pub fn append(&mut self, before: ModSeq, change: &Change, place: &str) {
-        let Some(file) = &mut self.journal else { return };
-        let frame = journal::frame(before, change);
-        let must_sync = change.ops.iter().any(|op| matches!(op, Op::Reserve(..)));
-        let done = file.write_all(&frame).and_then(|()| if must_sync { file.sync_data() } else { Ok(()) });
-        match done {
-            Ok(()) => self.len += frame.len() as u64,
-            Err(e) => {
-                // What comes now is in memory only. The next start must see that something is missing: the last frame
-                // is broken on purpose, which works on a full disk too.
-                drop(file.truncate(self.len.saturating_sub(1)));
-                self.journal = None;
+        if self.journal.is_none() {
+            return;
+        }
+        self.backlog.extend(journal::frame(before, change));
+        for op in &change.ops {
+            if let Op::Reserve(uid, _) = op {
+                self.sync_due = true;
+                self.reserving = *uid;
+            }
+        }
+        if !self.mend(place) && self.backlog.len() > MOST_BACKLOG {
+            self.journal = None;
+            self.backlog = Vec::new();
+        }
+    }
+
+    /// Puts what waits into the journal, if that can be done without a new checkpoint.
+    pub fn mend(&mut self, place: &str) -> bool {
+        let Some(file) = &mut self.journal else { return false };
+        if self.backlog.is_empty() {
+            return true;
+        }
+        let (mut octets, mut len) = (Vec::new(), self.len);
+        if self.dirty {
+            // Whatever stands behind the good frames goes, and the octet that was cut off as a mark comes back.
+            len -= 1;
+            octets.push(self.last);
+            if let Err(e) = file.truncate(len) {
                 self.tell(place, &e);
+                return false;
+            }
+        }
+        octets.extend_from_slice(&self.backlog);
+        let sync = self.sync_due;
+        let written = file.write_all(&octets).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                self.len = len + octets.len() as u64;
+                self.last = octets.last().copied().unwrap_or_default();
+                self.reserved = self.reserving;
+                self.backlog.clear();
+                (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
+                true
+            }
+            Err(e) => {
+                self.dirty = true;
+                self.marked = file.truncate(self.len.saturating_sub(1)).is_ok();
+                self.tell(place, &e);
+                false
             }
         }
     }
@@ -163,8 +273,11 @@ impl State {
         }
     }
 
-    /// Replaces the checkpoint and begins a new journal. A job of the service.
+    /// Replaces the checkpoint and begins a new journal. A job of the service. If it cannot be done, the old two go on if
+    /// they are still there.
     pub fn write_checkpoint(&mut self, fs: &Fs, model: &mut Model, place: &str) {
+        self.tried = Some(Instant::now());
+        let before = (model.boot, model.reserved);
         let mod_seq = model.snapshot.highest_mod_seq;
         model.boot = self.boot;
         if let Op::Reserve(uid, m) = reservation(model.snapshot.uid_next.get(), mod_seq) {
@@ -176,25 +289,50 @@ impl State {
             mailbox_id: model.snapshot.mailbox_id,
             uid_validity: model.snapshot.uid_validity,
         };
-        let write = || {
+        let head = head.encode();
+        let mut replaced = false;
+        let mut write = || {
             let dir = fs.make_root(&self.folder)?;
             replace(&dir, CHECKPOINT, b"checkpoint.tmp", &octets, Durability::OnDisk)?;
-            let head = head.encode();
+            replaced = true;
             replace(&dir, JOURNAL, b"journal.tmp", &head, Durability::Later)?;
-            Ok((dir.open_append(JOURNAL)?, head.len() as u64))
+            let journal = dir.open_append(JOURNAL)?;
+            // Both names at once, and before anything is added: a sync of the journal alone may be of a file without a name.
+            dir.sync()?;
+            Ok(journal)
         };
         match write() {
-            Ok((file, len)) => {
+            Ok(file) => {
                 self.generation += 1;
                 self.journal = Some(file);
-                self.len = len;
+                self.len = head.len() as u64;
+                self.last = head.last().copied().unwrap_or_default();
+                self.backlog = Vec::new();
+                (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
                 self.checkpoint_len = octets.len() as u64;
-                self.told = false;
+                (self.reserved, self.reserving) = (model.reserved.0, model.reserved.0);
+                self.tried = None;
             }
             Err(e) => {
-                self.journal = None;
+                (model.boot, model.reserved) = before;
+                if replaced || self.journal.is_none() {
+                    // What comes now is in neither of the two.
+                    self.marked |= self.spoil_journal(fs);
+                    self.journal = None;
+                    self.backlog = Vec::new();
+                }
                 self.tell(place, &e);
             }
+        }
+    }
+
+    /// Makes a start see that the journal does not belong to the checkpoint. `false`: it cannot be done.
+    fn spoil_journal(&self, fs: &Fs) -> bool {
+        let open = || fs.open_root(&self.folder)?.open_append(JOURNAL);
+        match open() {
+            Ok(file) => file.truncate(0).is_ok(),
+            Err(e) if !is_defect(&e) => true,
+            Err(_) => self.journal.as_ref().is_some_and(|file| file.truncate(0).is_ok()),
         }
     }
 
@@ -205,9 +343,38 @@ impl State {
     }
 }
 
-/// Writes a file anew. A folder that somebody put in its place is moved out of the way, once.
+/// A shortage that says nothing about the files.
+fn is_passing(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    e.raw_os_error().is_some_and(|n| shortages.iter().any(|s| s.raw_os_error() == n))
+}
+
+/// A disk that does not answer; it may at the next start.
+fn is_defect(e: &io::Error) -> bool {
+    is_passing(e) || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+/// What failed by chance works at once.
+fn twice<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    read().or_else(|e| if e.kind() == io::ErrorKind::NotFound { Err(e) } else { read() })
+}
+
+/// Writes a file anew; on an error the old one stays. Its name is not synced. A folder that somebody put in its place is
+/// moved out of the way, once.
 fn replace(dir: &Dir<'_>, name: &[u8], temporary: &[u8], octets: &[u8], sync: Durability) -> io::Result<()> {
-    out_of_the_way(dir, &[name, temporary], || dir.write_replace(name, temporary, octets, sync))
+    let written = out_of_the_way(dir, &[name, temporary], || {
+        let mut file = dir.create(temporary)?;
+        file.write_all(octets)?;
+        if sync == Durability::OnDisk {
+            file.sync_data()?;
+        }
+        dir.rename_to(temporary, dir, name)
+    });
+    if written.is_err() {
+        drop(dir.unlink(temporary));
+    }
+    written
 }
 
 /// Does something with files of these names. If one turns out to be a folder, that is renamed and it is done again.

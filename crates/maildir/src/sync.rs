@@ -179,6 +179,7 @@ impl Core {
             self.look_at(dirs, entry, &mut unknown);
         }
         let (mut added, mut ops) = (Vec::new(), Vec::new());
+        self.renamed |= !moved.is_empty();
         for (uid, entry) in moved {
             self.moved(uid, entry, &mut added, &mut ops);
         }
@@ -197,11 +198,12 @@ impl Core {
         Ok(unknown)
     }
 
-    fn look_at(&self, dirs: &Dirs<'_>, entry: Entry, unknown: &mut Unknown) {
-        if let Ok(stat) = dirs.folder(entry.folder).stat(&entry.name)
-            && stat.kind == EntryKind::File
-        {
-            unknown.push((entry, stat));
+    /// Puts a file that is there behind `unknown`. If that cannot be said now, it is looked for again.
+    pub fn look_at(&mut self, dirs: &Dirs<'_>, entry: Entry, unknown: &mut Unknown) {
+        match dirs.folder(entry.folder).stat(&entry.name) {
+            Ok(stat) if stat.kind == EntryKind::File => unknown.push((entry, stat)),
+            Ok(_) => (),
+            Err(e) => self.doubt |= e.kind() != io::ErrorKind::NotFound,
         }
     }
 
@@ -214,8 +216,16 @@ impl Core {
         moved: &mut Vec<(Uid, Entry)>,
         unknown: &mut Unknown,
     ) {
-        let stat = |e: &Entry| dirs.folder(e.folder).stat(&e.name).ok();
-        match (stat(&first), stat(&second)) {
+        let stat = |e: &Entry| match dirs.folder(e.folder).stat(&e.name) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        let (Ok(one), Ok(two)) = (stat(&first), stat(&second)) else {
+            self.doubt = true;
+            return;
+        };
+        match (one, two) {
             (Some(a), Some(b)) if a.is_same_file(&b) => {
                 // A rename by link and unlink in progress, or its remains.
                 let age = crate::clock::now().seconds - a.ctime.seconds;

@@ -18,7 +18,7 @@ use crate::model::{Entry, Folder, NameState, Op, base_of};
 use crate::place::{Dirs, uidlist_lock};
 use crate::sync::Attempt;
 use crate::uidlist::LAST_UID;
-use culver_base::{Flag, SystemFlags, UidSet};
+use culver_base::{Flag, Keyword, SystemFlags, UidSet};
 use culver_snapshot::Record;
 use culver_store::io::{Dir, File, Fs};
 use culver_store::{Refusal, Transfer, Transferred};
@@ -79,6 +79,9 @@ pub fn transfer(
     target.take_in_listed(fs, &to)?;
     target.read_letters(&to).map_err(|e| target.failure("reading dovecot-keywords", e))?;
 
+    if how == Transfer::Move && lock.is_some() {
+        target.letters_first(&to, &items);
+    }
     let mut batch = Batch { from: &from, to: &to, how, elsewhere: None, done: Vec::new() };
     let mut next = target.next_uid();
     let (mut added, mut ops, mut guids) = (Vec::new(), Vec::new(), Vec::new());
@@ -144,6 +147,26 @@ pub fn transfer(
 }
 
 impl Core {
+    /// Letters for the keywords of what is to be moved: between its rename and the journal's word of it, the name alone
+    /// tells its keywords.
+    fn letters_first(&mut self, dirs: &Dirs<'_>, items: &[Item]) {
+        let mut keywords: Vec<Keyword> = Vec::new();
+        for flag in items.iter().flat_map(|i| &i.flags) {
+            if let Flag::Keyword(k) = flag
+                && !keywords.contains(k)
+            {
+                keywords.push(k.clone());
+            }
+        }
+        let mut added = Vec::new();
+        for k in &keywords {
+            // Those that find no room are passed over.
+            let _ = self.model.keyword_bit(k, &mut added);
+        }
+        self.commit(keyword_ops(added).collect());
+        self.add_letters(dirs, &keywords);
+    }
+
     fn items(&self, uids: &UidSet) -> (Vec<Item>, UidSet) {
         let names = self.model.names.read();
         let mut seen = UidSet::new();
@@ -174,7 +197,7 @@ impl Batch<'_, '_> {
         &mut self,
         target: &Core,
         item: &Item,
-        added: &mut Vec<culver_base::Keyword>,
+        added: &mut Vec<Keyword>,
     ) -> io::Result<Option<(Entry, culver_snapshot::Flags)>> {
         let (flags, _) = target.bits_of(&item.flags, added);
         let mut sizes = filename::sizes(&item.entry.name);
@@ -188,7 +211,7 @@ impl Batch<'_, '_> {
         let mut put = self.put_file(&source, &entry);
         if matches!(&put, Err(e) if e.kind() == io::ErrorKind::NotFound) {
             let elsewhere = self.elsewhere.get_or_insert_with(|| Elsewhere::list_twice(self.from));
-            match elsewhere.get(base_of(&source.name)) {
+            match elsewhere.find(base_of(&source.name))? {
                 Some(now) => source = now.clone(),
                 None => return Ok(None),
             }

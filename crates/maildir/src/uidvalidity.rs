@@ -30,7 +30,7 @@ pub fn next(control_root: &Dir<'_>, now: i64) -> io::Result<UidValidity> {
         Err(e) if e.kind() == io::ErrorKind::FileTooLarge => None,
         Err(e) => return Err(e),
     };
-    let given = match current.map(|current| raise(control_root, current)).transpose()?.flatten() {
+    let given = match current.map(|current| raise(control_root, current, now)).transpose()?.flatten() {
         Some(given) => given,
         None => scan(control_root, now)?,
     };
@@ -51,13 +51,14 @@ fn companion(value: UidValidity) -> Vec<u8> {
     format!("dovecot-uidvalidity.{:08x}", value.get()).into_bytes()
 }
 
-/// Renames the companion of `from` (or of one of those after it) to the one after. `None`: there is none.
-fn raise(dir: &Dir<'_>, from: UidValidity) -> io::Result<Option<UidValidity>> {
+/// Renames the companion of `from` (or of one of those after it) to a later one. `None`: there is none.
+fn raise(dir: &Dir<'_>, from: UidValidity, now: i64) -> io::Result<Option<UidValidity>> {
     let mut from = from;
     for _ in 0..TRIES {
         let to = UidValidity::new(from.get().wrapping_add(1)).unwrap_or(UidValidity::MIN);
-        match dir.rename_to(&companion(from), dir, &companion(to)) {
-            Ok(()) => return Ok(Some(to)),
+        let given = to.max(fallback(now));
+        match dir.rename_to(&companion(from), dir, &companion(given)) {
+            Ok(()) => return Ok(Some(given)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => from = to,
             Err(e) => return Err(e),
         }
@@ -88,7 +89,7 @@ fn scan(dir: &Dir<'_>, now: i64) -> io::Result<UidValidity> {
                 for old in others {
                     drop(dir.unlink(&companion(*old)));
                 }
-                if let Some(given) = raise(dir, *highest)? {
+                if let Some(given) = raise(dir, *highest, now)? {
                     return Ok(given);
                 }
             }
@@ -133,9 +134,13 @@ mod tests {
             (vec![(main.into(), "6b048248"), (c("6b048248"), "")], vec![0x6b04_8249], "6b048249"),
             (vec![(main.into(), "6b048248"), (c("6b04824b"), "")], vec![0x6b04_824c], "6b04824c"),
             (vec![(main.into(), "6b048248"), (c("6b050000"), "")], vec![0x6b05_0001], "6b050001"),
-            (vec![(main.into(), "rubbish!"), (c("00000007"), ""), (c("00000009"), "")], vec![10], "0000000a"),
+            (
+                vec![(main.into(), "rubbish!"), (c("00000007"), ""), (c("00000009"), "")],
+                vec![0x5000_0000],
+                "50000000",
+            ),
             (vec![(main.into(), "6b048248")], vec![0x5000_0000], "50000000"),
-            (vec![(c("00000007"), "")], vec![8], "00000008"),
+            (vec![(c("00000007"), "")], vec![0x5000_0000], "50000000"),
         ] {
             let prepare: Vec<(&str, &str)> =
                 prepare.iter().map(|(n, t): &(String, &str)| (n.as_str(), *t)).collect();

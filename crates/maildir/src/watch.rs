@@ -27,8 +27,8 @@ use crate::model::{Entry, Folder, Op, Stamp, base_of};
 use crate::place::Dirs;
 use crate::sync::Unknown;
 use culver_base::{Uid, UidSet};
+use culver_store::io::Fs;
 use culver_store::io::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use culver_store::io::{EntryKind, Fs};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -364,15 +364,13 @@ impl Core {
         self.settle_live(&dirs, live);
         let mut applied = Applied { unknown: Unknown::new(), limbo: !self.limbo.is_empty() };
         for (_, names) in fresh {
-            let mut here = names.into_iter().filter_map(|(folder, name)| {
-                let stat = dirs.folder(folder).stat(&name).ok().filter(|s| s.kind == EntryKind::File)?;
-                Some((Entry { name, folder }, stat))
-            });
-            if let Some(first) = here.next() {
-                // A new message with two names: a scan knows what to do.
-                self.doubt |= here.next().is_some();
-                applied.unknown.push(first);
+            let mut here = Unknown::new();
+            for (folder, name) in names {
+                self.look_at(&dirs, Entry { name, folder }, &mut here);
             }
+            // A new message with two names: a scan knows what to do.
+            self.doubt |= here.len() > 1;
+            applied.unknown.extend(here.into_iter().next());
         }
         Ok(applied)
     }
@@ -387,16 +385,22 @@ impl Core {
                 }
                 continue;
             }
+            let mut unsure = false;
             let found = loop {
                 let Some(entry) = one.extra.pop() else { break None };
                 match dirs.folder(entry.folder).stat(&entry.name) {
                     Ok(_) => break Some(entry),
                     // Gone again; the event that says so is on its way, and maybe one that says where to.
-                    Err(_) => one.deleted = false,
+                    Err(e) => {
+                        unsure |= e.kind() != io::ErrorKind::NotFound;
+                        one.deleted = false;
+                    }
                 }
             };
             match found {
+                None if unsure => self.doubt = true,
                 Some(entry) => {
+                    self.renamed = true;
                     self.limbo.remove(&uid);
                     self.moved(uid, entry, &mut added, &mut ops);
                     if !one.extra.is_empty() {

@@ -88,6 +88,24 @@ fn who_waits_how_long_for_whom() {
 }
 
 #[test]
+fn nobody_needs_the_patience_to_see_a_torn_lock_grow_stale() {
+    // A power loss left it so, and no verb waits for two minutes.
+    job(|fs, path| {
+        let dir = fs.open_root(path).unwrap();
+        dir.create_new(UIDLIST.lock).unwrap().write_all(b"154").unwrap();
+        let play = Play::new();
+        let holder = Holder::with(77, "mail", play.clone());
+        let mut tries = 0;
+        while Dotlock::try_acquire(&dir, &UIDLIST, &holder, &mut Contention::default()).unwrap().is_none() {
+            play.sleep(Duration::from_secs(10));
+            tries += 1;
+            assert!(tries < 20);
+        }
+        assert!((12..=14).contains(&tries), "{tries}");
+    });
+}
+
+#[test]
 fn a_sign_of_life_keeps_a_foreign_lock() {
     job(|fs, path| {
         let dir = fs.open_root(path).unwrap();

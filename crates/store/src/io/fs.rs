@@ -107,7 +107,8 @@ impl Fs {
         Ok(self.opened(fd))
     }
 
-    /// Opens a root, made first (mode 0700, with the directories above it) when it is missing.
+    /// Opens a root, made first (mode 0700, with the directories above it) when it is missing. What is made is on disk when
+    /// it returns: files synced in a directory that goes with a power loss would be lost with it.
     pub fn make_root(&self, path: &Path) -> io::Result<Dir<'_>> {
         match self.open_root(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (),
@@ -117,7 +118,12 @@ impl Fs {
         missing.pop();
         for step in missing.into_iter().rev() {
             match self.calls.mkdir(None, step.as_os_str().as_bytes(), 0o700) {
-                Ok(()) => (),
+                Ok(()) => {
+                    // The directory above may be one that we may write to and not read.
+                    if let Some(above) = step.parent().and_then(|p| self.open_root(p).ok()) {
+                        above.sync()?;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
                 // A directory above may be there without our being allowed to make it again.
                 Err(_) if self.open_root(step).is_ok() => (),
@@ -187,7 +193,7 @@ impl<'fs> Dir<'fs> {
         Ok(())
     }
 
-    /// Opens the directory `name`, made first when it is missing.
+    /// Opens the directory `name`, made first when it is missing, and then on disk.
     pub fn make_dir(&self, name: &[u8]) -> io::Result<Dir<'fs>> {
         component(name)?;
         match self.open_dir(name) {
@@ -195,8 +201,9 @@ impl<'fs> Dir<'fs> {
             other => return other,
         }
         match self.mkdir(name) {
+            Ok(()) => self.sync()?,
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => (),
+            Err(_) => (),
         }
         self.open_dir(name)
     }
