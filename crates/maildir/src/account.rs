@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
-use culver_store::io::{Dir, Durability, Fs, Timestamp};
+use culver_store::io::{Dir, Durability, EntryKind, Fs, Timestamp};
 use culver_store::{Account, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -399,20 +399,30 @@ impl MaildirAccount {
         Ok(())
     }
 
-    /// Removes or renames a mailbox's index. It is derived data: failures are not told, the engine finds out.
-    async fn move_state(&self, from: &MailboxName, to: Option<&MailboxName>) {
-        let folder = self.state.join("mailboxes");
-        let (from, to) = (state_name(from.as_str()), to.map(|to| state_name(to.as_str())));
-        let work = move |fs: &Fs| -> io::Result<()> {
-            let folder = fs.open_root(&folder)?;
-            match to {
-                None => folder.remove_tree(from.as_bytes()),
-                Some(to) => {
-                    folder.remove_tree(to.as_bytes())?;
-                    folder.rename_to(from.as_bytes(), &folder, to.as_bytes())
-                }
+    /// Removes a mailbox's index. It is derived data: failures are not told, the engine finds out.
+    async fn forget_state(&self, name: &MailboxName) {
+        let name = state_name(name.as_str());
+        self.change_state(move |folder| folder.remove_tree(name.as_bytes())).await;
+    }
+
+    /// Gives a mailbox's index a second name: its files are linked.
+    async fn link_state(&self, from: &MailboxName, to: &MailboxName) {
+        let (from, to) = (state_name(from.as_str()), state_name(to.as_str()));
+        self.change_state(move |folder| {
+            folder.remove_tree(to.as_bytes())?;
+            let from = folder.open_dir(from.as_bytes())?;
+            let to = folder.make_dir(to.as_bytes())?;
+            for entry in from.read_dir()?.iter().filter(|e| e.kind != EntryKind::Directory) {
+                from.link_to(entry.name, &to, entry.name)?;
             }
-        };
+            to.sync()
+        })
+        .await;
+    }
+
+    async fn change_state(&self, change: impl FnOnce(&Dir<'_>) -> io::Result<()> + Send + 'static) {
+        let folder = self.state.join("mailboxes");
+        let work = move |fs: &Fs| change(&fs.open_root(&folder)?);
         if let Ok(Err(e)) = self.common.io.run(None, work).await
             && !is_missing(&e)
         {
@@ -437,7 +447,7 @@ impl MaildirAccount {
         }
         self.forget_list();
         // What an earlier mailbox of this name left.
-        self.move_state(name, None).await;
+        self.forget_state(name).await;
         Ok(())
     }
 
@@ -539,6 +549,8 @@ impl Account for MaildirAccount {
         let _naming = self.naming.lock().await;
         self.check_special_uses(special_use).await?;
         self.create_directory(name).await?;
+        // What a crash may have left of an earlier one.
+        self.forget_state(name).await;
         let mailbox = self.open_maildir(name).await?;
         self.change_special_uses(|all| {
             if special_use.is_empty() {
@@ -583,7 +595,7 @@ impl Account for MaildirAccount {
                 tracing::warn!(account = %self.place.account, mailbox = %name, "control files cannot be removed: {e}");
             }
         }
-        self.move_state(name, None).await;
+        self.forget_state(name).await;
         self.forget_list();
         self.change_special_uses(|all| all.forget(name)).await
     }

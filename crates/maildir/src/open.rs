@@ -18,7 +18,7 @@ use crate::keywords::Keywords;
 use crate::list::{self, List};
 use crate::model::{Folder, Model, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace, uidlist_lock};
-use crate::state::{State, Trust, after_crash, base_mod_seq, rebase};
+use crate::state::{State, Trust, after_crash, base_mod_seq, is_defect, rebase};
 use crate::{uidlist, uidvalidity};
 use culver_base::{Uid, UidValidity};
 use culver_snapshot::{Flags, MailboxId};
@@ -118,9 +118,9 @@ impl Begin {
                                 drop(lock);
                                 return Ok(Err(self));
                             }
-                            new_validity(fs, place)
+                            new_validity(fs, place)?
                         }
-                        Err(_) => new_validity(fs, place),
+                        Err(_) => new_validity(fs, place)?,
                     },
                 };
                 let id = identity.as_ref().and_then(|(i, _)| i.id).unwrap_or_else(new_id);
@@ -259,13 +259,19 @@ fn new_id() -> MailboxId {
 }
 
 /// A UIDVALIDITY that no mailbox of this account had before.
-fn new_validity(fs: &Fs, place: &MailboxPlace) -> UidValidity {
+fn new_validity(fs: &Fs, place: &MailboxPlace) -> crate::core::Result<UidValidity> {
     let now = crate::clock::now().seconds;
     let given = fs.make_root(&place.control_root).and_then(|root| uidvalidity::next(&root, now));
-    given.unwrap_or_else(|error| {
-        tracing::debug!(place = %place.label(), %error, "dovecot-uidvalidity cannot be written; the time of day is taken");
-        uidvalidity::fallback(now)
-    })
+    match given {
+        Ok(given) => Ok(given),
+        // It passes; a number that is too low stays.
+        Err(e) if is_defect(&e) => Err(place.failure("reading dovecot-uidvalidity", e)),
+        Err(error) => {
+            tracing::debug!(place = %place.label(), %error, "dovecot-uidvalidity cannot be written; the next number is given all the same");
+            let root = fs.open_root(&place.control_root);
+            Ok(root.map_or_else(|_| uidvalidity::fallback(now), |root| uidvalidity::unwritten(&root, now)))
+        }
+    }
 }
 
 /// Removes what programs that died left in `tmp`. Failures do not matter.

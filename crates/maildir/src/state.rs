@@ -350,8 +350,8 @@ fn is_passing(e: &io::Error) -> bool {
     e.raw_os_error().is_some_and(|n| shortages.iter().any(|s| s.raw_os_error() == n))
 }
 
-/// A disk that does not answer; it may at the next start.
-fn is_defect(e: &io::Error) -> bool {
+/// A disk that does not answer, or a shortage; it may be well again at the next attempt.
+pub fn is_defect(e: &io::Error) -> bool {
     is_passing(e) || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 

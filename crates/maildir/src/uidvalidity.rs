@@ -22,6 +22,13 @@ pub fn fallback(now: i64) -> UidValidity {
     u32::try_from(now).ok().and_then(UidValidity::new).unwrap_or(UidValidity::MIN)
 }
 
+/// What [`next`] would give, if it could be written down.
+pub fn unwritten(control_root: &Dir<'_>, now: i64) -> UidValidity {
+    let current = control_root.read(NAME, 64).ok().and_then(|text| parse(&text));
+    let after = current.and_then(|c| UidValidity::new(c.get().wrapping_add(1)));
+    after.map_or_else(|| fallback(now), |after| after.max(fallback(now)))
+}
+
 /// Gives a new UIDVALIDITY, in the account's control root.
 pub fn next(control_root: &Dir<'_>, now: i64) -> io::Result<UidValidity> {
     let current = match control_root.read(NAME, 64) {

@@ -54,6 +54,10 @@ impl MaildirAccount {
                 None => None,
             });
         }
+        // Under both names: a crash in between leaves the index where the mailbox is.
+        for (old, new) in &moved {
+            self.link_state(old, new).await;
+        }
         let control = self.place.control.clone();
         let renamed = self.in_root({
             let pairs = pairs.clone();
@@ -64,6 +68,9 @@ impl MaildirAccount {
             other => other.map_err(|e| self.failure("renaming a mailbox", e)),
         };
         if let Err(e) = renamed {
+            for (_, new) in &moved {
+                self.forget_state(new).await;
+            }
             drop(held);
             for (slot, mailbox) in locked.iter_mut().zip(open) {
                 slot.mailbox = mailbox;
@@ -75,7 +82,7 @@ impl MaildirAccount {
             done.map_err(|e| self.failure("renaming a mailbox's control files", e))?;
         }
         for ((old, new), held) in moved.iter().zip(held) {
-            self.move_state(old, Some(new)).await;
+            self.forget_state(old).await;
             match (held, self.mailbox_place(new)) {
                 (Some(held), Ok(place)) => held.renamed(place),
                 (Some(held), Err(_)) => held.mark_gone(),

@@ -137,6 +137,7 @@ struct State {
     struck: Vec<Point>,
     /// Times that a fault struck, counting each call of a lasting one.
     blows: usize,
+    sync_failed: bool,
     /// Mailboxes whose index is perhaps not being written.
     hurt: BTreeMap<String, Hurt>,
 }
@@ -222,6 +223,10 @@ impl Layer {
     }
     pub fn is_dead(&self) -> bool {
         self.state.lock().dead
+    }
+    /// Did the disk say that it could not sync something? Then a power loss may take what this engine has done.
+    pub fn a_sync_failed(&self) -> bool {
+        self.state.lock().sync_failed
     }
     pub fn is_failing(&self) -> bool {
         let state = self.state.lock();
@@ -319,6 +324,7 @@ impl Layer {
     ) -> io::Error {
         let path = about.path();
         state.blows += 1;
+        state.sync_failed |= !fate.is_stop() && call.contains("sync");
         let name = kind_of(&path);
         if !fate.is_stop()
             && let Some(mailbox) = index_of(&path)

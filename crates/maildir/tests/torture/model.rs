@@ -179,6 +179,10 @@ pub struct Mailbox {
     pub says: BTreeMap<(u32, u32), u64>,
     /// UIDNEXT when the last engine ended: UIDs that are given anew are above it.
     pub fence: u32,
+    /// Its making (or renaming hither) was not acknowledged, only seen after a kill: nobody has synced its name.
+    pub shaky: bool,
+    /// Whose deletion was not acknowledged: a power loss may bring it back.
+    pub ghost: Option<Box<Mailbox>>,
     /// What clients keep: HIGHESTMODSEQ, and flags by UID.
     pub cached: Vec<(u64, BTreeMap<u32, String>)>,
 }
@@ -210,6 +214,8 @@ pub struct View {
 pub struct Model {
     pub boxes: [Mailbox; BOXES.len()],
     pub bodies: u64,
+    /// RENAMEs that were not answered, but seen to have been done.
+    pub shaky_renames: Vec<(usize, usize)>,
     /// RENAMEs that were not answered.
     pub renaming: Vec<(usize, usize)>,
     pub subscribed: BTreeMap<String, bool>,
@@ -271,6 +277,28 @@ impl Model {
         self.boxes[at].items.iter_mut().for_each(Item::settle);
     }
 
+    /// The power went: what was not acknowledged, but seen to be so, is open again.
+    pub fn power_lost(&mut self) {
+        for mailbox in &mut self.boxes {
+            if mailbox.shaky && mailbox.exists == Existence::Yes {
+                mailbox.exists = Existence::Maybe;
+            }
+            if mailbox.exists == Existence::No
+                && let Some(ghost) = mailbox.ghost.take()
+            {
+                *mailbox = *ghost;
+                mailbox.exists = Existence::Maybe;
+                mailbox.items.iter_mut().for_each(|i| i.presence = Presence::MaybeIn);
+            }
+        }
+        for (from, to) in std::mem::take(&mut self.shaky_renames) {
+            if self.boxes[to].exists == Existence::Maybe && self.boxes[from].exists != Existence::Yes {
+                self.boxes[from].exists = Existence::Maybe;
+                self.renaming.push((to, from));
+            }
+        }
+    }
+
     /// The engine ended.
     pub fn ended(&mut self) {
         for mailbox in &mut self.boxes {
@@ -300,6 +328,8 @@ impl Model {
                 && views.contains_key(&to)
             {
                 self.rename(from, to);
+                self.boxes[to].shaky = true;
+                self.shaky_renames.push((from, to));
             }
         }
         let lax = self.hurt || after == After::PowerLoss;
@@ -314,9 +344,12 @@ impl Model {
                 _ => (),
             }
             if !there {
+                let ghost = (mailbox.exists == Existence::Maybe).then(|| Box::new(mailbox.clone()));
                 mailbox.begin(Existence::No);
+                mailbox.ghost = ghost;
                 continue;
             }
+            mailbox.shaky |= mailbox.exists == Existence::Maybe;
             if mailbox.exists == Existence::Maybe && mailbox.items.is_empty() {
                 mailbox.validity = None;
             }

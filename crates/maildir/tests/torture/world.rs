@@ -228,6 +228,8 @@ impl World {
                     self.counts.lost.files_zeroed += lost.files_zeroed;
                     self.boot();
                     self.after = After::PowerLoss;
+                    self.model.hurt |= layer.a_sync_failed();
+                    self.model.power_lost();
                 }
             }
             // It holds no pid and is waited for until it is half a minute old; that time is not spent here.
