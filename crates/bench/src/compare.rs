@@ -1,5 +1,6 @@
 //! `culver-bench compare`: Culver beside Debian's Dovecot, both started here on mail of their own, and BENCHMARKS.md.
 
+use crate::limits::Inotify;
 use crate::meter::Meter;
 use crate::server::{Login, Server};
 use crate::session::{self, Plan};
@@ -16,6 +17,7 @@ pub fn run(program: &Path, plan: &Plan, command: &str) -> Result<String> {
     if let Some(why) = Dovecot::missing() {
         anyhow::bail!("the peer is missing: {why}");
     }
+    let inotify = Inotify::raise();
     // What is declared first goes last: the servers end before their control groups are taken away.
     let mut servers = Vec::new();
     let culver =
@@ -33,7 +35,8 @@ pub fn run(program: &Path, plan: &Plan, command: &str) -> Result<String> {
         servers.push(server);
     }
     let tables = session::run(&servers, plan)?;
-    Ok(page(&tables, plan, program, command, servers.first().and_then(|s| s.meter.as_ref())))
+    let source = servers.first().and_then(|s| s.meter.as_ref()).map_or("", Meter::source);
+    Ok(page(&tables, plan, program, command, source, &inotify.said()))
 }
 
 fn version(program: &Path) -> String {
@@ -42,7 +45,7 @@ fn version(program: &Path) -> String {
 }
 
 /// BENCHMARKS.md: what was measured, where, and how to measure again.
-fn page(tables: &str, plan: &Plan, program: &Path, command: &str, meter: Option<&Meter>) -> String {
+fn page(tables: &str, plan: &Plan, program: &Path, command: &str, source: &str, limits: &str) -> String {
     let file = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = file("/proc/cpuinfo");
     let mut models =
@@ -55,11 +58,12 @@ fn page(tables: &str, plan: &Plan, program: &Path, command: &str, meter: Option<
          counts. The mailbox that is read holds {} messages. Unless a workload's name says otherwise both have seen \
          it before. Machines are noisy, so what decides is the CPU time of the server for one operation ({}), \
          as a ratio within one run: above 1 Culver needs less. Dovecot is set up as someone would who knows it \
-         (`TUNED` in crates/testkit/src/peer.rs).\n\n\
+         (`TUNED` in crates/testkit/src/peer.rs).{}\n\n\
          {count} x {model}; Linux {}; {}; Dovecot {}.\n\n{tables}",
         plan.rounds,
         plan.sizes.messages,
-        meter.map_or("", Meter::source),
+        source,
+        limits,
         file("/proc/sys/kernel/osrelease").trim(),
         version(program),
         version(Path::new("/usr/sbin/dovecot")),

@@ -11,6 +11,7 @@ mod compare;
 mod driver;
 mod floor;
 mod growth;
+mod limits;
 mod mail;
 mod maildir;
 mod measure;
@@ -129,10 +130,7 @@ fn at<'a, T>(values: &'a [T], i: usize) -> Option<&'a T> {
 }
 
 fn main() -> Result<()> {
-    // Two thousand sessions need as many files, here and in what we start.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let highest = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, highest);
+    limits::raise_files();
     match Cli::parse().command {
         Subcommands::Fill { dir, messages, size, mailbox } => {
             maildir::Maildir::at(&dir)?
