@@ -333,7 +333,7 @@ impl MaildirMailbox {
         {
             *self.watches.lock() = Some(new);
             self.place().watcher.forget(old.without(new), &self.me);
-            drop(self.look(Force::Scan).await);
+            drop(self.look_in_turn(Force::Scan).await);
         }
     }
 

@@ -180,6 +180,13 @@ impl MaildirMailbox {
 
     /// Looks at the disk, gives UIDs to what is new.
     pub(crate) async fn look(&self, force: Force) -> Result<()> {
+        let _turn = self.application.lock().await;
+        self.look_in_turn(force).await
+    }
+
+    /// As [`Self::look`], for who holds `application`: an event that a file is gone, applied between look and adoption,
+    /// would be of a file that nobody knows yet.
+    pub(crate) async fn look_in_turn(&self, force: Force) -> Result<()> {
         let looked = move |core: &mut Core, fs: &Fs| {
             let unknown = core.look(fs, force)?;
             if unknown.is_empty() && force != Force::Identity {

@@ -64,7 +64,9 @@ impl Begin {
             Some((i, _)) => {
                 m.snapshot.uid_validity == i.validity && i.id.is_none_or(|id| id == m.snapshot.mailbox_id)
             }
-            None => m.snapshot.is_empty() || !is_bare(&dirs),
+            // Nobody else has given UIDs here, and ours go on from where they were, whatever is left of the messages.
+            // Nobody else has given UIDs here, and ours go on from where they were, whatever is left of the messages.
+            None => true,
         };
         let dovecots = import::highest_mod_seq(fs, place, &dirs);
         let loaded = self.loaded.take_if(|(m, _)| fits(m));
@@ -73,6 +75,7 @@ impl Begin {
             self.state.is_foreign();
         }
         let mut floor = 0;
+        let mut renames = Renames::Kept;
         // A process that died has left all its frames, and a mailbox that was closed in order is as the last one
         // says: unless somebody cut the journal where a frame ends, or put back an old one. It costs nothing to stay
         // above what the missing frames may have said.
@@ -90,6 +93,9 @@ impl Begin {
             }
             Some((model, Trust::Doubtful)) => {
                 floor = after_crash(&model).get();
+                if !self.state.is_same_boot(&model) {
+                    renames = Renames::PerhapsLost;
+                }
                 rebase(&model, dovecots)
             }
             None => {
@@ -160,16 +166,25 @@ impl Begin {
             core.commit(vec![Op::ModSeq(given)]);
         }
         if floor != 0 {
-            core.believe_names(&dirs).map_err(|e| place.failure("reading dovecot-keywords", e))?;
+            core.believe_names(&dirs, renames).map_err(|e| place.failure("reading dovecot-keywords", e))?;
         }
         Ok(Ok(core))
     }
 }
 
+/// What became of renames which were done before the journal broke off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Renames {
+    /// The kernel has kept them.
+    Kept,
+    /// The power went, and they may have gone with it.
+    PerhapsLost,
+}
+
 impl Core {
     /// Flags whose renames were due when the journal breaks off may have been changed again since; by now the names
     /// have been right for longer than the journal.
-    fn believe_names(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
+    fn believe_names(&mut self, dirs: &Dirs<'_>, renames: Renames) -> io::Result<()> {
         self.read_letters(dirs)?;
         let (mut added, mut ops) = (Vec::new(), Vec::new());
         {
@@ -182,9 +197,9 @@ impl Core {
                     Folder::New => Flags::default(),
                     Folder::Cur => self.flags_of(&entry.name, &mut added),
                 };
-                // What no name can show is known from the record alone.
+                // What no name can show is known from the record alone, and so is what got its letter just now.
                 for keyword in self.model.snapshot.keywords.of(record.flags.keywords) {
-                    if self.letters.find(keyword).is_none() {
+                    if renames == Renames::PerhapsLost || self.letters.find(keyword).is_none() {
                         flags.keywords.0 |= self.model.snapshot.keywords.find(keyword).map_or(0, |b| b.0);
                     }
                 }
@@ -216,7 +231,6 @@ impl Core {
         }
         self.keep_stamps();
         self.commit(vec![Op::Closed]);
-        self.state.sync();
     }
 }
 
@@ -239,11 +253,6 @@ fn bring_couriers_uids(dirs: &Dirs<'_>, place: &MailboxPlace) -> bool {
             false
         }
     }
-}
-
-fn is_bare(dirs: &Dirs<'_>) -> bool {
-    let empty = |d: &culver_store::io::Dir<'_>| d.read_dir().is_ok_and(|l| l.is_empty());
-    empty(&dirs.cur) && empty(&dirs.new)
 }
 
 /// A new identity, random.

@@ -61,6 +61,9 @@ pub struct State {
     reserved: u32,
     /// And below this, once the journal was synced.
     reserving: u32,
+    /// Does the journal on disk say that nothing is missing? The first step that counts is synced then: else a power
+    /// loss could take it and leave what looks whole.
+    closed: bool,
     tried: Option<Instant>,
     checkpoint_len: u64,
     generation: u64,
@@ -91,6 +94,7 @@ impl State {
             sync_due: false,
             reserved: 0,
             reserving: 0,
+            closed: false,
             tried: None,
             checkpoint_len: 0,
             generation: 0,
@@ -119,6 +123,7 @@ impl State {
         let trust = state.replay(fs, &mut model, place)?;
         (state.reserved, state.reserving) = (model.reserved.0, model.reserved.0);
         state.marked = trust == Trust::Doubtful;
+        state.closed = true;
         Ok((state, Some((model, trust))))
     }
 
@@ -155,7 +160,8 @@ impl State {
         Ok(Trust::Whole)
     }
 
-    fn is_same_boot(&self, model: &Model) -> bool {
+    /// Has the kernel run since this was written?
+    pub fn is_same_boot(&self, model: &Model) -> bool {
         model.boot == self.boot && self.boot != [0; 16]
     }
 
@@ -217,16 +223,28 @@ impl State {
             return;
         }
         self.backlog.extend(journal::frame(before, change));
+        let mut closes = false;
         for op in &change.ops {
-            if let Op::Reserve(uid, _) = op {
-                self.sync_due = true;
-                self.reserving = *uid;
+            match op {
+                Op::Reserve(uid, _) => {
+                    self.sync_due = true;
+                    self.reserving = *uid;
+                }
+                Op::Arrive(..) | Op::Flags(..) | Op::Expunge(..) | Op::ModSeq(..) | Op::UidNext(..) => {
+                    self.sync_due |= self.closed;
+                }
+                Op::Closed => {
+                    self.sync_due = true;
+                    closes = true;
+                }
+                _ => {}
             }
         }
         if !self.mend(place) && self.backlog.len() > MOST_BACKLOG {
             self.journal = None;
             self.backlog = Vec::new();
         }
+        self.closed |= closes;
     }
 
     /// Puts what waits into the journal, if that can be done without a new checkpoint.
@@ -254,22 +272,18 @@ impl State {
                 self.last = octets.last().copied().unwrap_or_default();
                 self.reserved = self.reserving;
                 self.backlog.clear();
+                self.closed &= !sync;
                 (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
                 true
             }
             Err(e) => {
                 self.dirty = true;
                 self.marked = file.truncate(self.len.saturating_sub(1)).is_ok();
+                // A full disk may refuse even this; then only a power loss can take the mark away.
+                drop(file.sync_data());
                 self.tell(place, &e);
                 false
             }
-        }
-    }
-
-    /// Everything so far is on disk.
-    pub fn sync(&mut self) {
-        if let Some(file) = &self.journal {
-            drop(file.sync_data());
         }
     }
 
@@ -309,6 +323,7 @@ impl State {
                 self.last = head.last().copied().unwrap_or_default();
                 self.backlog = Vec::new();
                 (self.dirty, self.marked, self.sync_due, self.told) = (false, false, false, false);
+                self.closed = false;
                 self.checkpoint_len = octets.len() as u64;
                 (self.reserved, self.reserving) = (model.reserved.0, model.reserved.0);
                 self.tried = None;
@@ -330,7 +345,11 @@ impl State {
     fn spoil_journal(&self, fs: &Fs) -> bool {
         let open = || fs.open_root(&self.folder)?.open_append(JOURNAL);
         match open() {
-            Ok(file) => file.truncate(0).is_ok(),
+            Ok(file) => {
+                let cut = file.truncate(0).is_ok();
+                drop(file.sync_data());
+                cut
+            }
             Err(e) if !is_defect(&e) => true,
             Err(_) => self.journal.as_ref().is_some_and(|file| file.truncate(0).is_ok()),
         }

@@ -7,7 +7,7 @@ use culver_maildir::place::MailboxPlace;
 use culver_maildir::watch::Watcher;
 use culver_maildir::{FlagWrites, MaildirMailbox, MaildirSettings};
 use culver_snapshot::Snapshot;
-use culver_store::io::{Io, IoSettings};
+use culver_store::io::{Calls, Io, IoSettings, System};
 use culver_store::{FlagChange, Mailbox, NewMessage, Spooled, StoreFlags};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -19,8 +19,14 @@ use tempfile::TempDir;
 pub struct House {
     pub temp: TempDir,
     pub io: Arc<Io>,
+    calls: Arc<dyn Calls>,
     pub settings: Arc<MaildirSettings>,
     pub watcher: Arc<Watcher>,
+}
+
+fn pool(calls: &Arc<dyn Calls>) -> Arc<Io> {
+    let threads = IoSettings { threads: 3, ..IoSettings::default() };
+    Arc::new(Io::with_calls(threads, calls.clone()).unwrap())
 }
 
 impl House {
@@ -40,15 +46,27 @@ impl House {
         settings.flag_writes = flag_writes;
         settings.flag_delay = Duration::from_millis(5);
         settings.lock_wait = Duration::from_millis(200);
-        let threads = IoSettings { threads: 3, ..IoSettings::default() };
+        let calls: Arc<dyn Calls> = Arc::new(System::new());
         let this = Self {
             temp,
-            io: Arc::new(Io::new(threads).unwrap()),
+            io: pool(&calls),
+            calls,
             settings: Arc::new(settings),
             watcher: Arc::new(Watcher::default()),
         };
         this.make("");
         this
+    }
+    /// As when the process is started anew: no job of the old one runs any more.
+    pub fn next_process(&mut self) {
+        let calls: Arc<dyn Calls> = Arc::new(System::new());
+        self.io = pool(&calls);
+        self.watcher = Arc::default();
+        let old = std::mem::replace(&mut self.calls, calls);
+        // The threads of the old pool hold it until they end.
+        while Arc::strong_count(&old) > 1 {
+            std::thread::yield_now();
+        }
     }
     pub fn root(&self) -> PathBuf {
         self.temp.path().join("mail")
