@@ -73,7 +73,10 @@ impl Core {
                 return Err(Refusal::MailboxGone.into());
             }
             Ok(ListNews::Missing)
-                if !self.model.snapshot.is_empty() && now.cur.ino != known.cur.ino && self.is_bare(&dirs) =>
+                if !self.model.snapshot.is_empty()
+                    && known.cur.ino != 0
+                    && now.cur.ino != known.cur.ino
+                    && self.is_bare(&dirs) =>
             {
                 // Somebody took everything away, or the file system is not mounted. What we know belongs to what
                 // was there.

@@ -138,6 +138,8 @@ struct State {
     /// Times that a fault struck, counting each call of a lasting one.
     blows: usize,
     sync_failed: bool,
+    /// The disk did not even take the mark that something is missing in an index.
+    deaf: bool,
     /// Mailboxes whose index is perhaps not being written.
     hurt: BTreeMap<String, Hurt>,
 }
@@ -227,6 +229,11 @@ impl Layer {
     /// Did the disk say that it could not sync something? Then a power loss may take what this engine has done.
     pub fn a_sync_failed(&self) -> bool {
         self.state.lock().sync_failed
+    }
+    /// Was there a time when nothing at all could be written to an index, so that what clients saw then may be unknown
+    /// after a stop?
+    pub fn index_was_deaf(&self) -> bool {
+        self.state.lock().deaf
     }
     pub fn is_failing(&self) -> bool {
         let state = self.state.lock();
@@ -332,6 +339,7 @@ impl Layer {
             // A checkpoint that failed is tried again; until then the journal goes on, or it is marked.
             let journal = name == "journal" && !matches!(call, "open" | "rename");
             let how = if journal { Hurt::Journal } else { Hurt::Checkpoint };
+            state.deaf |= fate == Fate::Lasting(Error::Eio);
             let old = state.hurt.entry(mailbox).or_insert(how);
             *old = (*old).max(how);
         }

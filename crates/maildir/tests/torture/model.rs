@@ -221,6 +221,8 @@ pub struct Model {
     pub subscribed: BTreeMap<String, bool>,
     /// The index could not be written for a while.
     pub hurt: bool,
+    /// And not even marked: changes that were refused, but seen, are unknown after a stop.
+    pub deaf: bool,
     /// Messages compared.
     pub checked: u64,
     pub came_back: u64,
@@ -354,9 +356,20 @@ impl Model {
                 mailbox.validity = None;
             }
             mailbox.exists = Existence::Yes;
+            if self.deaf && after != After::Nothing {
+                mailbox.cached.clear();
+                if let Some(validity) = mailbox.validity
+                    && let Some(floor) = mailbox.floors.get_mut(&validity)
+                {
+                    floor.0 = 0;
+                }
+            }
             // It was made while nothing could be written.
             let validity = views[&at].snapshot.uid_validity.get();
-            if lax && after != After::Nothing && mailbox.validity.is_some_and(|old| validity > old) {
+            if lax
+                && after != After::Nothing
+                && mailbox.validity.is_some_and(|old| validity > old || mailbox.items.is_empty())
+            {
                 mailbox.validity = None;
                 mailbox.cached.clear();
                 mailbox.items.iter_mut().for_each(|i| i.uid = None);
@@ -378,7 +391,7 @@ impl Model {
         if let Some((body, _)) = wanted.iter().find(|(_, n)| **n > 0) {
             return Err(format!("message {body} is lost"));
         }
-        self.hurt = false;
+        (self.hurt, self.deaf) = (false, false);
         Ok(())
     }
 

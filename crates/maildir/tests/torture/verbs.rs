@@ -235,6 +235,7 @@ impl World {
             return Err("STORE failed on a full disk".into());
         }
         self.model.hurt |= layer.index_is_hurt();
+        self.model.deaf |= layer.index_was_deaf();
         for uid in set.iter() {
             let sure = done.as_ref().is_some_and(|d| d.changed.contains(uid));
             if let Some(item) = self.model.boxes[at].item_of(uid) {
@@ -370,6 +371,7 @@ impl World {
         let (_, before) = layer.counts();
         self.in_time("close", m.close()).await?;
         self.model.hurt |= layer.index_is_hurt();
+        self.model.deaf |= layer.index_was_deaf();
         if layer.counts().1 == before && !layer.is_dead() && !layer.is_failing() && !self.model.hurt {
             self.model.settle(at);
         }

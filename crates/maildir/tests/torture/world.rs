@@ -252,6 +252,7 @@ impl World {
                 return Ok(self.stopped());
             }
             self.model.hurt |= engine.layer.index_is_hurt();
+            self.model.deaf |= engine.layer.index_was_deaf();
             if early {
                 engine.layer.heal();
                 heal_at = None;
@@ -279,6 +280,7 @@ impl World {
                         return Ok(self.stopped());
                     }
                     self.model.hurt |= engine.layer.index_is_hurt();
+                    self.model.deaf |= engine.layer.index_was_deaf();
                     if engine.layer.counts().1 == before && !engine.layer.is_failing() && !self.model.hurt {
                         let open: Vec<usize> = engine.open.keys().copied().collect();
                         open.into_iter().for_each(|at| self.model.settle(at));
@@ -291,6 +293,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             self.model.hurt |= engine.layer.index_is_hurt();
+            self.model.deaf |= engine.layer.index_was_deaf();
             if engine.layer.is_dead() {
                 return Ok(self.stopped());
             }
@@ -304,6 +307,7 @@ impl World {
         engine.layer.heal();
         self.works_again(engine).await?;
         self.model.hurt |= engine.layer.index_is_hurt();
+        self.model.deaf |= engine.layer.index_was_deaf();
         self.check_all(engine).await?;
         Ok(End::Done)
     }
@@ -431,6 +435,7 @@ impl World {
     /// Once a fault has ended, everything works, in the same engine and the same sessions.
     async fn works_again(&mut self, engine: &mut Engine) -> Check {
         self.model.hurt |= engine.layer.index_is_hurt();
+        self.model.deaf |= engine.layer.index_was_deaf();
         self.check_all(engine).await?;
         let at = self.dice.roll(2);
         let new = super::history::NewText { flags: 2, date: None, spooled: self.dice.once_in(2) };
