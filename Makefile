@@ -1,9 +1,10 @@
 # The front door. What the words do stands in crates/xtask; `cargo xtask help` lists more.
-.PHONY: help run test lint bench fuzz docs cc
+.PHONY: help run test torture lint bench fuzz docs cc
 
 help:
 	@echo "make run     start Culver on ports of this machine's loopback, with a demo account; prints how to connect"
 	@echo "make test    everything that proves the project; installs what the tests need, where it may"
+	@echo "make torture 10,000 (TORTURE_HISTORIES) histories of the store with a fault at any system call, and power losses"
 	@echo "make lint    formatting, clippy, licences"
 	@echo "make bench   Culver beside Dovecot on the same mail; prints and writes BENCHMARKS.md"
 	@echo "make fuzz    every fuzz target for FUZZ_SECONDS (60) each"
@@ -15,6 +16,9 @@ run: cc
 
 test: cc
 	@cargo xtask test $(ARGS)
+
+torture: cc
+	@cargo xtask torture
 
 lint: cc
 	@cargo xtask lint

@@ -26,6 +26,7 @@ const HELP: &str = "\
 cargo xtask test [ARGS]     everything; ARGS go to cargo test (`-p culver-imap`, `--test clients`, ...)
 cargo xtask lint            formatting, clippy, the laws of clippy.toml, licences
 cargo xtask bench [ARGS]    Culver beside Dovecot
+cargo xtask torture         10,000 (TORTURE_HISTORIES) histories of the store with faults and power losses
 cargo xtask fuzz [TARGET]   all fuzz targets, or one, for FUZZ_SECONDS (60) each
 cargo xtask docs            prints docs/reference/, dist/culver.toml and the generated part of README.md
 cargo xtask release VERSION folds changes/ into CHANGELOG.md
@@ -49,6 +50,7 @@ fn run() -> Result<()> {
         Some("test") => test::run(rest),
         Some("lint") => lint::run(),
         Some("bench") => bench::run(rest),
+        Some("torture") => test::torture(),
         Some("fuzz") => fuzz::run(rest),
         Some("docs") => docs::write(),
         Some("release") => docs::release(rest.first().context("which version?")?),

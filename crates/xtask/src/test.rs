@@ -18,7 +18,21 @@ struct Counts {
     failed: u32,
     ignored: u32,
     not_run: BTreeSet<String>,
+    /// What a test counted, in lines that begin with `counted: `.
+    told: Vec<String>,
     broken: BTreeSet<String>,
+}
+
+/// The store's histories with faults: `TORTURE_HISTORIES` of them, 10,000 unless said.
+pub fn torture() -> Result<()> {
+    let histories = std::env::var("TORTURE_HISTORIES").unwrap_or_else(|_| "10000".to_owned());
+    let mut test = cargo();
+    test.args(["test", "--quiet", "--package", "culver-maildir", "--test", "torture", "--", "--nocapture"]);
+    if !test.env("TORTURE_HISTORIES", &histories).status()?.success() {
+        bail!("a history went wrong; the lines that begin with `again:` say how to run it alone");
+    }
+    println!("{histories} histories went well");
+    Ok(())
 }
 
 /// Runs the tests; `args` go to cargo test.
@@ -61,6 +75,9 @@ pub fn run(args: &[String]) -> Result<()> {
     println!("\n================ Culver's tests ================");
     println!("programs {}   passed {}   failed {}", counts.programs, counts.passed, counts.failed);
     println!("ignored {}   not run {}   minutes {minutes:.1}", counts.ignored, counts.not_run.len());
+    for line in &counts.told {
+        println!("{line}");
+    }
     for line in &counts.not_run {
         println!("{line}");
     }
@@ -76,6 +93,9 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn count(line: &str, counts: &mut Counts) {
+    if let Some(told) = line.strip_prefix("counted: ") {
+        counts.told.push(told.to_owned());
+    }
     if let Some(result) = line.strip_prefix("test result: ") {
         counts.programs += 1;
         let number = |word: &str| -> u32 {

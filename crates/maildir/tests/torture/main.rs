@@ -82,6 +82,14 @@ fn print(counts: &Counts, began: Instant) {
     println!("  new UIDs         {} (the same)", counts.new_uids);
     println!("  came back        {} (expunged, by power losses)", counts.came_back);
     println!("seconds            {:.1}", began.elapsed().as_secs_f64());
+    println!(
+        "counted: torture {} histories, {} system calls, {faults} faults at {} points, {} power losses, {} messages checked",
+        counts.histories,
+        counts.calls,
+        counts.points.len(),
+        counts.power_losses,
+        counts.checked
+    );
 }
 
 #[test]

@@ -368,7 +368,9 @@ impl Model {
             let validity = views[&at].snapshot.uid_validity.get();
             if lax
                 && after != After::Nothing
-                && mailbox.validity.is_some_and(|old| validity > old || mailbox.items.is_empty())
+                && mailbox
+                    .validity
+                    .is_some_and(|old| validity > old || validity < old && mailbox.items.is_empty())
             {
                 mailbox.validity = None;
                 mailbox.cached.clear();
