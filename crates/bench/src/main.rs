@@ -122,7 +122,7 @@ struct RunArgs {
 }
 
 /// The value for the server at place `i`: a value given once holds for all.
-fn at<'a, T>(values: &'a [T], i: usize) -> Option<&'a T> {
+fn at<T>(values: &[T], i: usize) -> Option<&T> {
     match values {
         [one] => Some(one),
         many => many.get(i),

@@ -37,7 +37,7 @@ pub fn text(body: u64) -> String {
     while out.len() < size {
         word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(body | 1);
         out.push_str(&format!("{word:x} of {body}"));
-        out.push_str(if word % 5 == 0 { "\r\n" } else { " " });
+        out.push_str(if word.is_multiple_of(5) { "\r\n" } else { " " });
     }
     out
 }

@@ -585,7 +585,7 @@ fn only_mtime(time: Timestamp) -> Timestamps {
     }
 }
 
-fn open_dir(path: &PathBuf) -> OwnedFd {
+fn open_dir(path: &std::path::Path) -> OwnedFd {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path.as_os_str().as_bytes(), flags, Mode::empty()).unwrap()
 }

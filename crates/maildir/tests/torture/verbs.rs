@@ -45,7 +45,7 @@ impl World {
             let items = &mut mailbox.items;
             let unknown =
                 |p: Presence| move |i: &&mut Item| i.uid.is_none() && i.body == *body && i.presence == p;
-            let there = items.iter_mut().any(|mut i| unknown(Presence::There)(&&mut i));
+            let there = items.iter_mut().any(|mut i| unknown(Presence::There)(&mut i));
             let wanted = if there { Presence::There } else { Presence::MaybeIn };
             match items.iter_mut().find(unknown(wanted)) {
                 Some(item) => item.uid = Some(uid.get()),
@@ -144,7 +144,7 @@ impl World {
                     let body = self.model.new_body();
                     // Delivered by the wire's line ends now and then.
                     let octets = text(body);
-                    let octets = if body % 3 == 0 { octets } else { octets.replace("\r\n", "\n") };
+                    let octets = if body.is_multiple_of(3) { octets } else { octets.replace("\r\n", "\n") };
                     let base = format!("{}.M{body}P9.mda", 1_600_000_000 + body);
                     let done = outside::deliver(&*self.calls(), &self.box_path(at), &base, octets.as_bytes());
                     if done {

@@ -520,7 +520,7 @@ impl World {
         m: &Arc<MaildirMailbox>,
         uids: Vec<Uid>,
     ) -> Result<Vec<Result<Vec<u8>, String>>, String> {
-        let got: Arc<Mutex<Vec<Result<Vec<u8>, String>>>> = Arc::default();
+        let got = Arc::new(Mutex::new(Vec::<Result<Vec<u8>, String>>::new()));
         let into = got.clone();
         let count = uids.len();
         let visit = m.visit(
