@@ -76,7 +76,7 @@ fn target(text: &str) -> Result<String, Problem> {
     let wrong = || Problem::NotATarget(text.to_owned());
     let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
     let domain = domain_name(domain).ok_or_else(wrong)?;
-    // RFC 5322 §3.2.3: what a local part without quotes is made of; RFC 6531 §3.3 adds what is not ASCII.
+    // RFC 5322 §3.2.3: what a local part without quotes is made of; with SMTPUTF8 also what is not ASCII.
     let atom = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
     let dots = local.split('.').all(|part| !part.is_empty() && part.chars().all(atom));
     let short = local.len() <= 64 && local.len() + 1 + domain.len() <= Login::MAX;
