@@ -186,6 +186,9 @@ section! {
         location: String = "~/Mail".to_owned(), Restart, "\"~/Maildir\"";
         /// How mailboxes lie in it: `maildir++` (`.Archive.2026`, what Dovecot calls LAYOUT=maildir++) or `fs` (`Archive/2026`).
         layout: MailLayout = MailLayout::MaildirPlusPlus, Restart, "\"fs\"";
+        /// Characters that begin the detail of an address: mail for `anna+lists@example.org` is anna's, unless that address has a
+        /// route of its own. Empty: addresses have no details. Keep it the same as the MTA's (`recipient_delimiter` of Postfix).
+        recipient_delimiter: String = "+".to_owned(), Restart, "\"+-\"";
         /// Folders below which mail lies. The sandbox keeps the server out of all else that belongs to users; folders that do not
         /// exist are left out.
         roots: Vec<PathBuf> = ["/home", "/var/mail", "/var/vmail", "/srv"].map(PathBuf::from).to_vec(), Restart, "[\"/data/mail\"]";

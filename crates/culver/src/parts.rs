@@ -103,7 +103,7 @@ pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
             }
         });
     }
-    Ok(Arc::new(Directory::new(sources)))
+    Ok(Arc::new(Directory::new(sources).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 /// The mail.
