@@ -17,7 +17,8 @@ mod login;
 pub mod passwd_file;
 mod route;
 
-pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
+pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
+pub use culver_base::Network;
 pub use directory::{Directory, Outage, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};

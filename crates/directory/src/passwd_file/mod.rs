@@ -9,7 +9,7 @@
 //! mail_control_path, mailbox_list_layout of 2.4), quota_rule (quota_storage_size, quota_message_count); user, password,
 //! nopassword, nologin, reason, allow_nets. All others are handed on as [`crate::Account::extra`]; names of users and groups are those of `/etc/passwd` and `/etc/group`.
 
-mod ids;
+pub mod ids;
 mod line;
 
 pub use line::{Line, Unusable};
