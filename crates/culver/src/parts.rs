@@ -71,10 +71,9 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
-            "policy" => Arc::new(Policy {
-                directory: self.lasting.directory.clone(),
-                recipients: self.recipients(),
-            }),
+            "policy" => {
+                Arc::new(Policy { directory: self.lasting.directory.clone(), recipients: self.recipients() })
+            }
             _ if listener.starts_with("lookup") => {
                 let maps = Maps { directory: self.lasting.directory.clone(), recipients: self.recipients() };
                 let tcp_map = listener.strip_prefix("lookup-").and_then(Map::named);
