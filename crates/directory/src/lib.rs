@@ -15,8 +15,10 @@ pub mod fuzz;
 mod location;
 mod login;
 pub mod passwd_file;
+mod token;
 
 pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
-pub use directory::{Directory, Outage, Source};
+pub use directory::{Directory, Outage, Proof, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};
+pub use token::{TokenClaims, TokenVerifier};

@@ -27,6 +27,7 @@ enum Bytes {
 struct Tls {
     stream: TlsStream<TcpStream>,
     end_point: Option<Vec<u8>>,
+    client: Option<String>,
 }
 
 /// What TLS was agreed on.
@@ -73,10 +74,12 @@ impl Stream {
         };
         let stream = acceptor.handshake(tcp).await?;
         let end_point = acceptor.end_point(stream.get_ref().1.server_name());
+        let shown = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+        let client = shown.and_then(|certificate| acceptor.client_name(certificate));
         Ok(Self {
             peer: self.peer,
             local: self.local,
-            bytes: Bytes::Tls(Box::new(Tls { stream, end_point })),
+            bytes: Bytes::Tls(Box::new(Tls { stream, end_point, client })),
         })
     }
 
@@ -138,6 +141,12 @@ impl Stream {
             cipher: session.negotiated_cipher_suite()?.suite().as_str().unwrap_or("unknown").to_owned(),
             server_name: session.server_name().map(str::to_owned),
         })
+    }
+
+    /// The name in the client's certificate, if it has shown one and an authority of ours has signed it.
+    pub fn client_certificate(&self) -> Option<String> {
+        let Bytes::Tls(tls) = &self.bytes else { return None };
+        tls.client.clone()
     }
 
     /// What SCRAM-PLUS may bind to; `None` without TLS.
