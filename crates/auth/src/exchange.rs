@@ -110,7 +110,7 @@ impl Exchange {
                 self.scram_first(Hash::Sha256, message).await
             }
             Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => self.scram_first(Hash::Sha1, message).await,
-            // RFC 4422 §4.2: where the server speaks first, an initial response is a mistake.
+            // RFC 4422 §3.3: where the server speaks first, an initial response is a mistake.
             Mechanism::CramMd5 | Mechanism::DigestMd5 if !message.is_empty() => {
                 let text =
                     format!("{} begins with a challenge: send no initial response", self.mechanism.name());

@@ -49,7 +49,7 @@ impl ClientCertificates {
             return Err(content(&"there is no certificate in it"));
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        Ok(verifier.allow_unauthenticated().build().map_err(|e| content(&e))?)
+        verifier.allow_unauthenticated().build().map_err(|e| content(&e))
     }
 }
 

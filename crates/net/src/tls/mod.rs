@@ -11,6 +11,7 @@ pub use certificates::Certificates;
 pub use client::{ClientCertificates, ClientName};
 pub use self_signed::{SelfSigned, self_signed};
 
+use crate::socket::Socket;
 use crate::tasks::Shutdown;
 use arc_swap::ArcSwap;
 use culver_events::{Event, Events};
@@ -20,7 +21,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// Where a certificate and its key lie, as PEM.
@@ -168,8 +168,8 @@ impl TlsAcceptor {
         }
     }
 
-    pub(crate) async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.acceptor.accept(tcp).await
+    pub(crate) async fn handshake(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        self.acceptor.accept(socket).await
     }
 
     /// The name in a client's certificate, which has been verified.
