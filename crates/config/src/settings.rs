@@ -93,11 +93,26 @@ choice! {
     } default Tls12
 }
 
+choice! {
+    /// Where the name stands in a client's certificate.
+    ClientName {
+        /// The first mail address among the alternative names.
+        "address" => Address,
+        /// The common name of the subject.
+        "common-name" => CommonName,
+    } default Address
+}
+
 section! {
     /// TLS, for imaps and for STARTTLS.
     Tls {
         /// The oldest version that is spoken. Older than 1.2 is not possible.
         min_version: TlsVersion = TlsVersion::Tls12, Restart, "\"1.3\"";
+        /// Certificates (PEM) of the authorities whose clients may log in by their certificates (SASL EXTERNAL). With it, clients
+        /// are asked for one, and still served without; one that another authority has signed fails. Empty: nobody is asked.
+        client_ca: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/clients.pem\"";
+        /// Where the account's name stands in a client's certificate: `address` (alternative name rfc822Name) or `common-name`.
+        client_name: ClientName = ClientName::Address, Restart, "\"common-name\"";
         [[certificate]]: Certificate = Vec::new();
     }
 }
@@ -122,6 +137,19 @@ section! {
         failure_delay: Duration = Duration::from_secs(2), Reload, "\"5s\"";
         /// A connection is closed after so many failed logins.
         max_failures: u32 = 10, Reload, "3";
+        /// SASL mechanisms that are offered, the preferred ones first. Empty: PLAIN and LOGIN, SCRAM and CRAM-MD5 when every
+        /// password is stored so that they work for all, EXTERNAL to clients with a certificate, OAUTHBEARER and XOAUTH2 when
+        /// there is a source for tokens. Clients take the strongest one before anybody knows who they are: what is named here
+        /// must suit the passwords of all. DIGEST-MD5 and ANONYMOUS exist only when they are named.
+        mechanisms: Vec<String> = Vec::new(), Reload, "[\"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]";
+        /// A passwd-file of master users, who may log in as any account with their own password. Names without a domain will do.
+        /// Accounts become masters by `culver user master`.
+        master_users: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/masters\"";
+        /// What stands between account and master in a user name, as in `anna@example.org*master`. Empty: that form does not
+        /// exist; a master can still name the account as authorization identity of PLAIN and others.
+        master_separator: String = String::new(), Reload, "\"*\"";
+        /// The account that ANONYMOUS opens, if `mechanisms` names it.
+        anonymous_user: String = String::new(), Reload, "\"guest@example.org\"";
         /// Accounts with a user id below this are refused, so that a mistake in a directory does not hand out root's
         /// files. 0 is always refused.
         first_valid_uid: u32 = 500, Restart, "1000";

@@ -2,7 +2,7 @@
 
 use super::{Builtin, Inner, Problem, Schemes};
 use crate::login::domain_name;
-use crate::{Login, QuotaLimits, Switch};
+use crate::{Login, Proof, QuotaLimits, Switch};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 
@@ -115,7 +115,24 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
-/// Finds out whether SCRAM can prove every password, if another process has changed the file since the last look.
+/// What schemes serve which proof.
+const PROOFS: [(Proof, &str); 4] = [
+    (Proof::ScramSha256, "{SCRAM-SHA-256}%"),
+    (Proof::ScramSha1, "{SCRAM-SHA-1}%"),
+    (Proof::CramMd5, "{CRAM-MD5}%"),
+    (Proof::Clear, "{PLAIN}%"),
+];
+
+pub(super) fn bit(proof: Proof) -> u8 {
+    match proof {
+        Proof::ScramSha256 => 1,
+        Proof::ScramSha1 => 2,
+        Proof::CramMd5 => 4,
+        Proof::Clear => 8,
+    }
+}
+
+/// Finds out what can prove every password, if another process has changed the file since the last look.
 pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
     look(&inner.connection.lock(), &inner.schemes)
 }
@@ -123,10 +140,16 @@ pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
 fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
     let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
     if schemes.seen.load(Ordering::Relaxed) != version {
-        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE '{SCRAM-SHA-256}%'
+        // Passwords in the clear serve all.
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
             AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
-        let scram = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        schemes.scram.store(scram, Ordering::Relaxed);
+        let mut serves = 0;
+        for (proof, scheme) in PROOFS {
+            if connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
+                serves |= bit(proof);
+            }
+        }
+        schemes.serves.store(serves, Ordering::Relaxed);
         schemes.seen.store(version, Ordering::Relaxed);
     }
     Ok(())
