@@ -73,11 +73,15 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
-            "policy" => {
-                Arc::new(Policy { directory: self.lasting.directory.clone(), recipients: self.recipients() })
-            }
+            "policy" => Arc::new(Policy {
+                directory: self.lasting.backends.directory.clone(),
+                recipients: self.recipients(),
+            }),
             _ if listener.starts_with("lookup") => {
-                let maps = Maps { directory: self.lasting.directory.clone(), recipients: self.recipients() };
+                let maps = Maps {
+                    directory: self.lasting.backends.directory.clone(),
+                    recipients: self.recipients(),
+                };
                 let tcp_map = listener.strip_prefix("lookup-").and_then(Map::named);
                 Arc::new(Lookup { maps: Arc::new(maps), tcp_map })
             }
@@ -87,7 +91,7 @@ impl Parts {
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ByDirectory(self.lasting.directory.clone()))
+        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
     }
 
     /// New sessions get these settings.
