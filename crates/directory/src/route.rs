@@ -144,6 +144,7 @@ impl Directory {
         let Some((whole, typed)) = parse(&stop.written) else {
             return Ok(Found::Nobody { ours, circle });
         };
+        let whole = self.sources().iter().find_map(|source| source.primary(&whole)).unwrap_or(whole);
         let mut candidates = vec![(whole.clone(), None)];
         candidates.extend(self.without_detail(&whole, typed));
         for (login, detail) in candidates {
