@@ -1,0 +1,118 @@
+//! Recipients: from an address to what is done with its mail, before the message has come.
+
+use crate::answer;
+use crate::deliver::Deliver;
+use culver_base::MailboxName;
+use culver_directory::{Account, Login};
+use culver_lmtp::{Address, Reply};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A recipient that is to be had.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// As it was given.
+    pub address: Address,
+    /// What is done with its mail.
+    pub(crate) targets: Vec<Target>,
+    /// The mailbox that was asked for.
+    pub(crate) mailbox: Option<MailboxName>,
+}
+
+/// One thing that is done.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Mailbox { account: Arc<Account>, detail: Option<String> },
+    Forward { address: String },
+}
+
+/// What is known of the message before it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Octets, as far as the peer has said.
+    pub size: u64,
+    /// Into which mailbox, if that is not for us to say.
+    pub mailbox: Option<&'a str>,
+    /// The time since 1970.
+    pub now: Duration,
+}
+
+impl Deliver {
+    /// Whether mail for this address is taken. What is refused here is never sent by the peer.
+    ///
+    /// # Errors
+    /// With the reply.
+    pub async fn recipient(&self, address: &Address, request: Request<'_>) -> Result<Recipient, Reply> {
+        let targets = self.targets(address, request.now).await?;
+        let mailbox = match request.mailbox.map(MailboxName::new) {
+            Some(name) => {
+                name.can_be_created().map_err(|why| Reply::new(501, 5, 4, why))?;
+                Some(name)
+            }
+            None => None,
+        };
+        let recipient = Recipient { address: address.clone(), targets, mailbox };
+        // When nobody can have it, it need not be sent.
+        let mut refusal = None;
+        for target in &recipient.targets {
+            match self.refusal(target, &recipient, request.size).await {
+                None => return Ok(recipient),
+                Some(reply) => refusal = refusal.or(Some(reply)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| answer::unknown(&address.to_string())))
+    }
+
+    async fn targets(&self, address: &Address, now: Duration) -> Result<Vec<Target>, Reply> {
+        let text = address.to_string();
+        if let Some(back) = self.forwarder.srs.as_ref().and_then(|srs| srs.reverse(address, now)) {
+            return match back {
+                Ok(sender) => Ok(vec![Target::Forward { address: sender.to_string() }]),
+                Err(why) => Err(Reply::new(550, 1, 0, format!("<{text}> leads nowhere: {why}"))),
+            };
+        }
+        let plain = match address.domain_name() {
+            Some(domain) => format!("{}@{domain}", address.local),
+            None => return Err(answer::unknown(&text)),
+        };
+        let find = |name: String| async move {
+            let Ok(login) = Login::parse(name.as_bytes()) else { return Ok(None) };
+            self.directory.find(&login).await.map_err(|outage| {
+                tracing::error!("delivery: {outage}");
+                answer::outage()
+            })
+        };
+        if let Some(account) = find(plain.clone()).await? {
+            return Ok(vec![Target::Mailbox { account, detail: None }]);
+        }
+        if let (Some((user, detail)), Some(domain)) = (address.local.split_once('+'), address.domain_name())
+            && let Some(account) = find(format!("{user}@{domain}")).await?
+        {
+            let detail = Some(detail.to_owned()).filter(|d| !d.is_empty());
+            return Ok(vec![Target::Mailbox { account, detail }]);
+        }
+        Err(answer::unknown(&text))
+    }
+
+    /// Why a target cannot have a message of this size, if it cannot.
+    pub(crate) async fn refusal(&self, target: &Target, recipient: &Recipient, size: u64) -> Option<Reply> {
+        let Target::Mailbox { account, detail } = target else { return None };
+        if let Some(reason) = account.receive.off() {
+            return Some(answer::disabled(reason));
+        }
+        let mailbox = self.mailbox_for(recipient, detail.as_deref());
+        match self.quota.admit(account, &mailbox, size).await {
+            Ok(verdict) => answer::over(&verdict, self.settings.over_quota),
+            Err(failure) => Some(self.failed(&account.name, &failure, "")),
+        }
+    }
+
+    /// The mailbox that a message should go to; INBOX when that is not there.
+    pub(crate) fn mailbox_for(&self, recipient: &Recipient, detail: Option<&str>) -> MailboxName {
+        if let Some(mailbox) = &recipient.mailbox {
+            return mailbox.clone();
+        }
+        let wanted = detail.filter(|_| self.settings.detail_mailbox).map(MailboxName::new);
+        wanted.filter(|name| name.can_be_created().is_ok()).unwrap_or_else(MailboxName::inbox)
+    }
+}
