@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 /// What tests start beside Culver, and why.
 pub const PACKAGES: &[(&str, &str)] = &[
     ("dovecot-imapd", "the server that Culver's answers are compared with"),
+    ("dovecot-pop3d", "its POP3, compared with ours"),
+    ("dovecot-lmtpd", "its LMTP, compared with ours"),
     ("isync", "mbsync, a client"),
     ("offlineimap3", "a client"),
     ("neomutt", "a client"),
