@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
 mod config_command;
+mod delivery;
 mod demo;
 mod doors;
 mod migrate;

@@ -2,6 +2,7 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::delivery;
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -9,12 +10,14 @@ use culver_auth::{Auth, AuthSettings};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
+use culver_deliver::StoreShelf;
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::seats::Seats;
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lmtpd::LmtpService;
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::Oldest;
@@ -29,6 +32,7 @@ use std::sync::Arc;
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    lmtp: Arc<Current<LmtpService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -57,10 +61,13 @@ impl Parts {
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
-        let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
+        let store = store(settings)?;
+        let io = store.io().clone();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let lasting = Lasting { directory, store, io, tls, events, seats: Seats::default() };
         let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let lmtp = Current::new(lmtp(settings, &lasting));
+        Ok(Self { lasting, imap, lmtp })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -70,6 +77,7 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "lmtp" => self.lmtp.clone(),
             other => anyhow::bail!("nothing serves {other}"),
         })
     }
@@ -77,6 +85,7 @@ impl Parts {
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
         self.imap.0.store(imap(settings, &self.lasting));
+        self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
@@ -127,9 +136,17 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     directory: Arc<Directory>,
     store: Arc<dyn Store>,
+    io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
     seats: Seats,
+}
+
+fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
+    let Lasting { directory, store, io, tls, events, .. } = lasting;
+    let shelf = Arc::new(StoreShelf(store.clone()));
+    let deliver = delivery::deliver(settings, directory.clone(), shelf, io.clone(), events.clone());
+    delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
 }
 
 fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
@@ -152,7 +169,7 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { directory, store, tls, events, seats } = lasting;
+    let Lasting { directory, store, tls, events, seats, .. } = lasting;
     let auth = Auth::new(directory.clone(), auth, events.clone());
     let (store, tls, events, seats) = (store.clone(), tls.clone(), events.clone(), seats.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap, seats })
@@ -191,7 +208,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
 }
 
 /// The setting, or the machine's own name.
-fn hostname(settings: &Settings) -> String {
+pub fn hostname(settings: &Settings) -> String {
     if settings.hostname.is_empty() {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {

@@ -3,9 +3,8 @@
 use crate::answer;
 use crate::deliver::Deliver;
 use culver_base::MailboxName;
-use culver_directory::{Account, Login};
+use culver_directory::{Resolved, Target};
 use culver_lmtp::{Address, Reply};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A recipient that is to be had.
@@ -17,13 +16,6 @@ pub struct Recipient {
     pub(crate) targets: Vec<Target>,
     /// The mailbox that was asked for.
     pub(crate) mailbox: Option<MailboxName>,
-}
-
-/// One thing that is done.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    Mailbox { account: Arc<Account>, detail: Option<String> },
-    Forward { address: String },
 }
 
 /// What is known of the message before it comes.
@@ -71,35 +63,22 @@ impl Deliver {
                 Err(why) => Err(Reply::new(550, 1, 0, format!("<{text}> leads nowhere: {why}"))),
             };
         }
-        let plain = match address.domain_name() {
-            Some(domain) => format!("{}@{domain}", address.local),
-            None => return Err(answer::unknown(&text)),
-        };
-        let find = |name: String| async move {
-            let Ok(login) = Login::parse(name.as_bytes()) else { return Ok(None) };
-            self.directory.find(&login).await.map_err(|outage| {
-                tracing::error!("delivery: {outage}");
-                answer::outage()
-            })
-        };
-        if let Some(account) = find(plain.clone()).await? {
-            return Ok(vec![Target::Mailbox { account, detail: None }]);
+        let Some(domain) = address.domain_name() else { return Err(answer::unknown(&text)) };
+        match self.directory.resolve(&format!("{}@{domain}", address.local)).await {
+            Ok(Resolved::Targets(targets)) => Ok(targets),
+            Ok(Resolved::Reject { text }) => Err(answer::rejected(&text)),
+            Ok(Resolved::Disabled { reason, .. }) => Err(answer::disabled(&reason)),
+            Ok(Resolved::Unknown) => Err(answer::unknown(&text)),
+            Err(outage) => {
+                tracing::error!("delivery to {text}: {outage}");
+                Err(answer::outage())
+            }
         }
-        if let (Some((user, detail)), Some(domain)) = (address.local.split_once('+'), address.domain_name())
-            && let Some(account) = find(format!("{user}@{domain}")).await?
-        {
-            let detail = Some(detail.to_owned()).filter(|d| !d.is_empty());
-            return Ok(vec![Target::Mailbox { account, detail }]);
-        }
-        Err(answer::unknown(&text))
     }
 
     /// Why a target cannot have a message of this size, if it cannot.
     pub(crate) async fn refusal(&self, target: &Target, recipient: &Recipient, size: u64) -> Option<Reply> {
         let Target::Mailbox { account, detail } = target else { return None };
-        if let Some(reason) = account.receive.off() {
-            return Some(answer::disabled(reason));
-        }
         let mailbox = self.mailbox_for(recipient, detail.as_deref());
         match self.quota.admit(account, &mailbox, size).await {
             Ok(verdict) => answer::over(&verdict, self.settings.over_quota),
