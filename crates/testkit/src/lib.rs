@@ -4,6 +4,7 @@
 pub mod differential;
 pub mod lmtp;
 pub mod mail;
+pub mod mta;
 pub mod peer;
 pub mod transcript;
 pub mod tree;
