@@ -142,7 +142,11 @@ pub fn check(parsed: &mut Parsed) {
     for (i, socket) in s.lmtp.unix.iter().enumerate() {
         if !socket.path.is_absolute() {
             let key = format!("lmtp.unix[{i}].path");
-            error(&key, format!("{key} is not an absolute path"), "write it from the root: \"/run/culver/lmtp\"");
+            error(
+                &key,
+                format!("{key} is not an absolute path"),
+                "write it from the root: \"/run/culver/lmtp\"",
+            );
         }
     }
     for address in &s.lmtp.listen {
@@ -151,7 +155,9 @@ pub fn check(parsed: &mut Parsed) {
             error("lmtp.listen", "port 25 is for SMTP".to_owned(), "write another port, such as 24");
         }
     }
-    for (path, count) in [("lmtp.max_recipients", s.lmtp.max_recipients), ("deliver.parallel", s.deliver.parallel)] {
+    for (path, count) in
+        [("lmtp.max_recipients", s.lmtp.max_recipients), ("deliver.parallel", s.deliver.parallel)]
+    {
         if count == 0 {
             error(path, format!("{path} is 0: nothing could be delivered"), "write at least 1");
         }

@@ -5,7 +5,9 @@ use culver_config::Settings;
 use culver_config::settings as set;
 use culver_deliver::answer::OverQuota;
 use culver_deliver::srs::Srs;
-use culver_deliver::{Deliver, DeliveredTo, Forwarder, Method, Missing, NoQuota, Settings as DeliverSettings, Shelf};
+use culver_deliver::{
+    Deliver, DeliveredTo, Forwarder, Method, Missing, NoQuota, Settings as DeliverSettings, Shelf,
+};
 use culver_directory::Directory;
 use culver_events::Events;
 use culver_lmtpd::{LmtpService, LmtpSettings};

@@ -35,7 +35,8 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
     vec![
         Door::tcp("imap", OnRequest, &s.imap.listen).behind(&s.imap.proxy_from),
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
-        Door { sockets: &s.lmtp.unix, ..Door::tcp("lmtp", OnRequest, &s.lmtp.listen) }.behind(&s.lmtp.proxy_from),
+        Door { sockets: &s.lmtp.unix, ..Door::tcp("lmtp", OnRequest, &s.lmtp.listen) }
+            .behind(&s.lmtp.proxy_from),
     ]
 }
 

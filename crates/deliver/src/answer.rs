@@ -22,9 +22,12 @@ pub fn over(verdict: &Verdict, how: OverQuota) -> Option<Reply> {
             OverQuota::Defer => Reply::new(452, 2, 2, text),
             OverQuota::Reject => Reply::new(552, 2, 2, text),
         },
-        Verdict::TooBig { limit } => {
-            Reply::new(552, 2, 3, format!("The message is larger than {limit} octets, the most that this mailbox takes"))
-        }
+        Verdict::TooBig { limit } => Reply::new(
+            552,
+            2,
+            3,
+            format!("The message is larger than {limit} octets, the most that this mailbox takes"),
+        ),
         Verdict::Disabled { reason } => disabled(reason),
     })
 }

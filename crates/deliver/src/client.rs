@@ -68,7 +68,11 @@ where
         return Ok(refusal(hello));
     }
     let offers = |keyword: &str| {
-        hello.text.split('\n').skip(1).any(|l| l.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(keyword)))
+        hello
+            .text
+            .split('\n')
+            .skip(1)
+            .any(|l| l.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(keyword)))
     };
     let mut mail = format!("MAIL FROM:<{}>", what.sender);
     if offers("SIZE") {
@@ -183,7 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     self.input.truncate(n);
                     self.at = 0;
                 }
-                Step::TooLong => return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply without an end")),
+                Step::TooLong => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply without an end"));
+                }
                 Step::Line => {
                     let read = reader.push(self.lines.line());
                     if let Some(reply) = read.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {

@@ -91,7 +91,13 @@ impl Deliver {
         first.chain(stream::iter(rest).map(one).buffered(self.settings.parallel.max(1)))
     }
 
-    fn shared(&self, envelope: &Envelope, message: &Message, more: Option<&str>, copies: Copies) -> Arc<Shared> {
+    fn shared(
+        &self,
+        envelope: &Envelope,
+        message: &Message,
+        more: Option<&str>,
+        copies: Copies,
+    ) -> Arc<Shared> {
         let mut head = envelope.return_path();
         head.push_str(more.unwrap_or_default());
         head.push_str(&envelope.received(&self.settings.host));
@@ -126,7 +132,8 @@ impl Deliver {
         for target in open {
             let done = match target {
                 Target::Mailbox { account, detail } => {
-                    self.save(envelope, account, self.mailbox_for(recipient, detail.as_deref()), &shared).await
+                    self.save(envelope, account, self.mailbox_for(recipient, detail.as_deref()), &shared)
+                        .await
                 }
                 Target::Forward { address } => {
                     let from = recipient.address.to_string();

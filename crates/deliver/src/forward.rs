@@ -79,7 +79,9 @@ impl Forwarder {
             return answer::looping(&why);
         }
         let sender = match (&envelope.sender, &self.srs) {
-            (ReversePath::Address(sender), Some(srs)) => ReversePath::Address(srs.forward(sender, envelope.at)),
+            (ReversePath::Address(sender), Some(srs)) => {
+                ReversePath::Address(srs.forward(sender, envelope.at))
+            }
             (other, _) => other.clone(),
         };
         let head = format!("{}{}", delivered_to(from), envelope.received(&self.host));
@@ -98,7 +100,8 @@ impl Forwarder {
         let Some(recipient) = Address::parse(to) else {
             return Reply::new(550, 1, 3, format!("The route leads to {to}, which is no address"));
         };
-        let international = recipient.is_international() || sender.address().is_some_and(Address::is_international);
+        let international =
+            recipient.is_international() || sender.address().is_some_and(Address::is_international);
         let recipient = recipient.to_string();
         let done = match &self.method {
             Method::Off => {
@@ -119,7 +122,9 @@ impl Forwarder {
                 };
                 self.by_smtp(relay, io, &what).await
             }
-            Method::Sendmail(program) => self.by_program(program, io, sender, &recipient, head, message).await,
+            Method::Sendmail(program) => {
+                self.by_program(program, io, sender, &recipient, head, message).await
+            }
         };
         done.unwrap_or_else(|why| {
             tracing::error!(session = %envelope.session, "cannot forward to {to}: {why}. Is the MTA running, and is [deliver.forward] right?");
@@ -189,7 +194,9 @@ impl Forwarder {
         let said: String = String::from_utf8_lossy(&output.stderr).chars().take(200).collect();
         // sysexits.h: 64, 65, 67, 68, 77 will not get better.
         Ok(match output.status.code() {
-            Some(64 | 65 | 67 | 68 | 77) => Reply::new(550, 3, 0, format!("The mail system refuses it: {said}")),
+            Some(64 | 65 | 67 | 68 | 77) => {
+                Reply::new(550, 3, 0, format!("The mail system refuses it: {said}"))
+            }
             _ => Reply::new(451, 3, 0, format!("The mail system does not take it for now: {said}")),
         })
     }

@@ -160,7 +160,6 @@ impl Incoming {
     }
 }
 
-
 /// A file that goes with its last descriptor.
 fn nameless(fs: &Fs, folder: &std::path::Path) -> io::Result<File> {
     let dir = fs.make_root(folder)?;

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_message() {
-        let notice = Notice { subject: "Ihr Postfach ist voll: ünü".repeat(3), text: "Ja.\nNein.\n".into() };
+        let notice =
+            Notice { subject: "Ihr Postfach ist voll: ünü".repeat(3), text: "Ja.\nNein.\n".into() };
         let text = notice.message("anna@example.org", "mail.example.org", "1", Duration::ZERO);
         let header = text.split("\r\n\r\n").next().unwrap();
         assert!(header.lines().all(|l| l.len() <= 78), "{header}");

@@ -3,8 +3,9 @@
 use crate::answer;
 use crate::deliver::Deliver;
 use culver_base::MailboxName;
-use culver_directory::{Resolved, Target};
+use culver_directory::{Account, Resolved, Target};
 use culver_lmtp::{Address, Reply};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A recipient that is to be had.
@@ -29,6 +30,28 @@ pub struct Request<'a> {
     pub now: Duration,
 }
 
+impl Recipient {
+    /// An account that is known without asking a directory.
+    ///
+    /// # Errors
+    /// When no mailbox can have this name.
+    pub fn of_account(
+        address: Address,
+        account: Arc<Account>,
+        detail: Option<String>,
+        mailbox: Option<&str>,
+    ) -> Result<Self, Reply> {
+        let mailbox = named(mailbox)?;
+        Ok(Self { address, targets: vec![Target::Mailbox { account, detail }], mailbox })
+    }
+}
+
+fn named(mailbox: Option<&str>) -> Result<Option<MailboxName>, Reply> {
+    let Some(name) = mailbox.map(MailboxName::new) else { return Ok(None) };
+    name.can_be_created().map_err(|why| Reply::new(501, 5, 4, why))?;
+    Ok(Some(name))
+}
+
 impl Deliver {
     /// Whether mail for this address is taken. What is refused here is never sent by the peer.
     ///
@@ -36,13 +59,7 @@ impl Deliver {
     /// With the reply.
     pub async fn recipient(&self, address: &Address, request: Request<'_>) -> Result<Recipient, Reply> {
         let targets = self.targets(address, request.now).await?;
-        let mailbox = match request.mailbox.map(MailboxName::new) {
-            Some(name) => {
-                name.can_be_created().map_err(|why| Reply::new(501, 5, 4, why))?;
-                Some(name)
-            }
-            None => None,
-        };
+        let mailbox = named(request.mailbox)?;
         let recipient = Recipient { address: address.clone(), targets, mailbox };
         // When nobody can have it, it need not be sent.
         let mut refusal = None;

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use culver_base::MailboxName;
 use culver_directory::Account;
-use culver_store::{Failure, Layout, NewMessage, Owner, Place, Refusal, Result, Shared, Spooled, Store, Subscribed};
+use culver_store::{
+    Failure, Layout, NewMessage, Owner, Place, Refusal, Result, Shared, Spooled, Store, Subscribed,
+};
 use std::sync::Arc;
 
 /// What is done when there is no such mailbox.
@@ -47,7 +49,9 @@ impl Shelf for StoreShelf {
     ) -> Result<()> {
         let mail = self.0.account(&place(account)).await?;
         let target = match mail.open_target(mailbox).await {
-            Err(Failure::Refused(Refusal::NonExistent | Refusal::TryCreate)) if missing != Missing::Refuse => {
+            Err(Failure::Refused(Refusal::NonExistent | Refusal::TryCreate))
+                if missing != Missing::Refuse =>
+            {
                 match mail.create(mailbox, &[]).await {
                     // Another delivery was faster.
                     Ok(_) | Err(Failure::Refused(Refusal::AlreadyExists)) => {}

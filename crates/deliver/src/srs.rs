@@ -167,7 +167,10 @@ mod tests {
         let (ours, others) = (Srs::new("one", "f.example"), Srs::new("two", "g.example"));
         let sender = address("anna@a.example");
         let first = ours.forward(&sender, 20_000 * DAY);
-        assert!(first.to_string().starts_with("SRS0=") && first.to_string().ends_with("=a.example=anna@f.example"));
+        assert!(
+            first.to_string().starts_with("SRS0=")
+                && first.to_string().ends_with("=a.example=anna@f.example")
+        );
         assert_eq!(ours.reverse(&first, 20_021 * DAY), Some(Ok(sender.clone())));
         assert_eq!(ours.reverse(&first, 20_022 * DAY), Some(Err("it is too old")));
         assert_eq!(others.reverse(&first, 20_000 * DAY), None);
@@ -181,7 +184,12 @@ mod tests {
         // Lower-cased on the way.
         let lower = address(&ours.forward(&sender, 20_000 * DAY).to_string().to_lowercase());
         assert_eq!(ours.reverse(&lower, 20_000 * DAY), Some(Ok(sender)));
-        for forged in ["SRS0=AAAA=AA=a.example=anna@f.example", "SRS0=@f.example", "SRS1=x@f.example", "SRS0=a=b=c@f.example"] {
+        for forged in [
+            "SRS0=AAAA=AA=a.example=anna@f.example",
+            "SRS0=@f.example",
+            "SRS1=x@f.example",
+            "SRS0=a=b=c@f.example",
+        ] {
             assert!(ours.reverse(&address(forged), DAY).unwrap().is_err(), "{forged}");
         }
         assert_eq!(ours.reverse(&address("anna@f.example"), DAY), None);

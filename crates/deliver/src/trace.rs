@@ -80,7 +80,8 @@ pub fn delivered_to(address: &str) -> String {
 
 /// What others said, so that it cannot end a field or stand for a comment.
 fn word(text: &str) -> String {
-    let fits = |c: &char| !c.is_control() && !c.is_whitespace() && !matches!(c, '(' | ')' | ';' | '\\' | '<' | '>');
+    let fits =
+        |c: &char| !c.is_control() && !c.is_whitespace() && !matches!(c, '(' | ')' | ';' | '\\' | '<' | '>');
     text.chars().filter(fits).take(255).collect()
 }
 
@@ -111,6 +112,8 @@ mod tests {
         envelope.sender = ReversePath::Null;
         (envelope.utf8, envelope.tls, envelope.peer) = (true, true, None);
         assert_eq!(envelope.return_path(), "Return-Path: <>\r\n");
-        assert!(envelope.received("h").starts_with("Received: from mx.example.orgx\r\n\tby h with UTF8LMTPS id"));
+        assert!(
+            envelope.received("h").starts_with("Received: from mx.example.orgx\r\n\tby h with UTF8LMTPS id")
+        );
     }
 }

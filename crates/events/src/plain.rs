@@ -50,13 +50,31 @@ pub fn render(event: &Event) -> String {
             about(from)
         ),
         Event::Delivered { delivery, mailbox } => {
-            format!("delivered {} to {}: saved in {}; {}", id(delivery), clean(&delivery.account), line(mailbox), of(delivery))
+            format!(
+                "delivered {} to {}: saved in {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                line(mailbox),
+                of(delivery)
+            )
         }
         Event::Forwarded { delivery, to } => {
-            format!("delivered {} to {}: forwarded to {}; {}", id(delivery), clean(&delivery.account), clean(to), of(delivery))
+            format!(
+                "delivered {} to {}: forwarded to {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                clean(to),
+                of(delivery)
+            )
         }
         Event::DeliveryFailed { delivery, why } => {
-            format!("not delivered {} to {}: {}; {}", id(delivery), clean(&delivery.account), line(why), of(delivery))
+            format!(
+                "not delivered {} to {}: {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                line(why),
+                of(delivery)
+            )
         }
         Event::Repaired { account, mailbox, file, why } => {
             format!("repaired {} of {} ({}): {}", line(file), clean(account), line(mailbox), line(why))

@@ -202,7 +202,12 @@ mod tests {
             ("<userx@y.foo.org>", "userx", Some("y.foo.org"), "userx@y.foo.org"),
             ("<@hosta.int,@jkl.org:userc@d.bar.org>", "userc", Some("d.bar.org"), "userc@d.bar.org"),
             ("<Postmaster>", "Postmaster", None, "Postmaster"),
-            ("<\"Joe.\\\\Blow\"@example.org>", "Joe.\\Blow", Some("example.org"), "\"Joe.\\\\Blow\"@example.org"),
+            (
+                "<\"Joe.\\\\Blow\"@example.org>",
+                "Joe.\\Blow",
+                Some("example.org"),
+                "\"Joe.\\\\Blow\"@example.org",
+            ),
             ("<\"anna\"@example.org>", "anna", Some("example.org"), "anna@example.org"),
             ("<\"a b\"@example.org>", "a b", Some("example.org"), "\"a b\"@example.org"),
             ("<a..b.@example.org>", "a..b.", Some("example.org"), "a..b.@example.org"),
@@ -213,8 +218,14 @@ mod tests {
             assert_eq!((address.local.as_str(), address.domain_name()), (local, domain), "{written}");
             assert_eq!(address.to_string(), again);
         }
-        assert_eq!(read("<a@[IPv6:2001:db8::1]>").unwrap().domain, Some(Domain::Literal("IPv6:2001:db8::1".into())));
-        for bad in ["<>", "a@b", "<a@b", "<a@>", "<@b>", "<a b@c>", "<a@b>x", "<a@b c>", "<\"a@b>", "<a@[]>", "<a\r@b>"] {
+        assert_eq!(
+            read("<a@[IPv6:2001:db8::1]>").unwrap().domain,
+            Some(Domain::Literal("IPv6:2001:db8::1".into()))
+        );
+        for bad in [
+            "<>", "a@b", "<a@b", "<a@>", "<@b>", "<a b@c>", "<a@b>x", "<a@b c>", "<\"a@b>", "<a@[]>",
+            "<a\r@b>",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
         let long = format!("<{}@example.org>", "a".repeat(2000));

@@ -40,7 +40,12 @@ pub const CAPABILITIES: &[Capability] = &[
     row("CHUNKING", 3030, Show::Always, "chunking"),
     row("SMTPUTF8", 6531, Show::Always, "smtputf8"),
     row("STARTTLS", 3207, Show::BeforeTls, "starttls"),
-    row("XCLIENT ADDR PORT NAME PROTO HELO LOGIN SESSION DESTADDR DESTPORT TTL TIMEOUT", 0, Show::Trusted, "xclient"),
+    row(
+        "XCLIENT ADDR PORT NAME PROTO HELO LOGIN SESSION DESTADDR DESTPORT TTL TIMEOUT",
+        0,
+        Show::Trusted,
+        "xclient",
+    ),
     row("XMAILBOX", 0, Show::Trusted, "xmailbox"),
 ];
 

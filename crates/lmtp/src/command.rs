@@ -185,14 +185,20 @@ fn mail(c: &mut Cursor<'_>) -> Result<Command, Reply> {
     // Not of the grammar, and widespread (RFC 5321 §3.3).
     c.take_while(|b| b == b' ');
     let Some(from) = reverse_path(c) else {
-        return Err(Reply::new(501, 1, 7, "The sender is no address: write MAIL FROM:<user@domain> or MAIL FROM:<>"));
+        return Err(Reply::new(
+            501,
+            1,
+            7,
+            "The sender is no address: write MAIL FROM:<user@domain> or MAIL FROM:<>",
+        ));
     };
     let mut mail = Mail { from, size: None, body: Body::default(), utf8: false, ret: None, envid: None };
     let mut seen = Vec::new();
     while let Some((name, value)) = parameter(c, &mut seen)? {
         match (name.as_str(), value) {
             ("SIZE", Some(value)) => {
-                let octets = (value.len() <= 20).then(|| Cursor::new(value).number(u64::MAX, "octets").ok()).flatten();
+                let octets =
+                    (value.len() <= 20).then(|| Cursor::new(value).number(u64::MAX, "octets").ok()).flatten();
                 let all = value.iter().all(u8::is_ascii_digit);
                 mail.size = Some(octets.filter(|_| all).ok_or_else(|| wrong("SIZE is a number of octets"))?);
             }
@@ -225,7 +231,12 @@ fn mail(c: &mut Cursor<'_>) -> Result<Command, Reply> {
     }
     // RFC 6531 §3.5
     if !mail.utf8 && mail.from.address().is_some_and(Address::is_international) {
-        return Err(Reply::new(550, 6, 7, "The sender's address is not ASCII, which needs the parameter SMTPUTF8"));
+        return Err(Reply::new(
+            550,
+            6,
+            7,
+            "The sender's address is not ASCII, which needs the parameter SMTPUTF8",
+        ));
     }
     Ok(Command::Mail(mail))
 }
@@ -251,10 +262,12 @@ fn rcpt(c: &mut Cursor<'_>) -> Result<Command, Reply> {
                     let address = xtext::decode(&value[at + 1..]).unwrap_or_else(|| value[at + 1..].to_vec());
                     Some((kind.to_ascii_lowercase(), String::from_utf8(address).ok()?))
                 });
-                rcpt.orcpt = Some(parts.ok_or_else(|| wrong("ORCPT is a type, a semicolon and an address as xtext"))?);
+                rcpt.orcpt =
+                    Some(parts.ok_or_else(|| wrong("ORCPT is a type, a semicolon and an address as xtext"))?);
             }
             ("XMAILBOX", Some(value)) => {
-                let name = xtext::decode(value).and_then(|t| String::from_utf8(t).ok()).filter(|t| !t.is_empty());
+                let name =
+                    xtext::decode(value).and_then(|t| String::from_utf8(t).ok()).filter(|t| !t.is_empty());
                 rcpt.mailbox = Some(name.ok_or_else(|| wrong("XMAILBOX is the name of a mailbox as xtext"))?);
             }
             _ => return Err(unknown(&name)),
@@ -284,8 +297,11 @@ fn notify(value: &[u8]) -> Result<Notify, Reply> {
     Ok(notify)
 }
 
-/// The next esmtp-param, its name in capitals.
-fn parameter<'a>(c: &mut Cursor<'a>, seen: &mut Vec<String>) -> Result<Option<(String, Option<&'a [u8]>)>, Reply> {
+/// An esmtp-param: its name in capitals, and its value.
+type Parameter<'a> = (String, Option<&'a [u8]>);
+
+/// The next one.
+fn parameter<'a>(c: &mut Cursor<'a>, seen: &mut Vec<String>) -> Result<Option<Parameter<'a>>, Reply> {
     let blanks = c.take_while(|b| b == b' ');
     if c.is_at_end() {
         return Ok(None);
@@ -338,13 +354,16 @@ fn xclient(c: &mut Cursor<'_>) -> Result<Command, Reply> {
         let name = String::from_utf8(name).unwrap_or_default();
         let value = if c.take(b'=') { c.take_while(|b| b != b' ') } else { &[] };
         let value = xtext::decode(value).and_then(|v| String::from_utf8(v).ok());
-        let Some(value) = value.filter(|v| !v.is_empty() && v.len() <= 255 && !v.chars().any(char::is_control)) else {
+        let Some(value) =
+            value.filter(|v| !v.is_empty() && v.len() <= 255 && !v.chars().any(char::is_control))
+        else {
             return Err(wrong("XCLIENT is followed by NAME=value, values as xtext"));
         };
         if !ATTRIBUTES.contains(&name.as_str()) {
             return Err(wrong(&format!("XCLIENT has no attribute {name}")));
         }
-        let absent = value.eq_ignore_ascii_case("[UNAVAILABLE]") || value.eq_ignore_ascii_case("[TEMPUNAVAIL]");
+        let absent =
+            value.eq_ignore_ascii_case("[UNAVAILABLE]") || value.eq_ignore_ascii_case("[TEMPUNAVAIL]");
         attributes.push(Attribute { name, value: (!absent).then_some(value) });
     }
     if attributes.is_empty() {
@@ -364,7 +383,8 @@ mod tests {
     #[test]
     fn mail_and_its_parameters() {
         // RFC 1870 §7 and RFC 3461 §4, RFC 3030 §4.2, in one.
-        let line = "MAIL FROM:<ned@thor.innosoft.com> SIZE=500000 BODY=BINARYMIME RET=HDRS ENVID=QQ314159 SMTPUTF8";
+        let line =
+            "MAIL FROM:<ned@thor.innosoft.com> SIZE=500000 BODY=BINARYMIME RET=HDRS ENVID=QQ314159 SMTPUTF8";
         let Ok(Command::Mail(mail)) = parse(line.as_bytes()) else { panic!() };
         assert_eq!(mail.from.to_string(), "ned@thor.innosoft.com");
         assert_eq!((mail.size, mail.body, mail.utf8), (Some(500_000), Body::BinaryMime, true));
@@ -410,10 +430,24 @@ mod tests {
         assert_eq!(parse(b"BDAT 0"), Ok(Command::Bdat { size: 0, last: false }));
         assert_eq!(parse(b"noop anything"), Ok(Command::Noop));
         assert_eq!(parse(b"QUIT "), Ok(Command::Quit));
-        let Ok(Command::Xclient(list)) = parse(b"XCLIENT NAME=spike+2Eexample ADDR=[UNAVAILABLE]") else { panic!() };
+        let Ok(Command::Xclient(list)) = parse(b"XCLIENT NAME=spike+2Eexample ADDR=[UNAVAILABLE]") else {
+            panic!()
+        };
         assert_eq!(list[0].value.as_deref(), Some("spike.example"));
         assert_eq!(list[1].value, None);
-        for bad in ["", "X", "NOOPS", "LHLO", "LHLO a b", "DATA x", "BDAT x", "BDAT 1 2", "QUIT now", "XCLIENT", "XCLIENT FOO=1"] {
+        for bad in [
+            "",
+            "X",
+            "NOOPS",
+            "LHLO",
+            "LHLO a b",
+            "DATA x",
+            "BDAT x",
+            "BDAT 1 2",
+            "QUIT now",
+            "XCLIENT",
+            "XCLIENT FOO=1",
+        ] {
             assert!(code(bad).is_some(), "{bad}");
         }
         assert!(parse(b"\xff\xfe").is_err());

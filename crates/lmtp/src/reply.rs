@@ -97,7 +97,11 @@ impl Reader {
     pub fn push(&mut self, line: &[u8]) -> Result<Option<Reply>, String> {
         let line = String::from_utf8_lossy(line);
         let wrong = || format!("no line of a reply: {}", line.escape_debug());
-        let code: u16 = line.get(..3).and_then(|c| c.parse().ok()).filter(|c| (200..600).contains(c)).ok_or_else(wrong)?;
+        let code: u16 = line
+            .get(..3)
+            .and_then(|c| c.parse().ok())
+            .filter(|c| (200..600).contains(c))
+            .ok_or_else(wrong)?;
         let more = match line.as_bytes().get(3) {
             None | Some(b' ') => false,
             Some(b'-') => true,
@@ -127,7 +131,9 @@ fn enhanced(text: &str) -> (Option<Enhanced>, &str) {
     let numbers: Vec<Option<u16>> =
         word.splitn(4, '.').map(|n| (1..=3).contains(&n.len()).then(|| n.parse().ok())?).collect();
     let code = match numbers[..] {
-        [Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)] => u8::try_from(class).ok().map(|c| Enhanced(c, subject, detail)),
+        [Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)] => {
+            u8::try_from(class).ok().map(|c| Enhanced(c, subject, detail))
+        }
         _ => None,
     };
     match code {
@@ -161,7 +167,10 @@ mod tests {
         let mut reader = Reader::default();
         assert_eq!(reader.push(b"250-mail.example.org"), Ok(None));
         assert_eq!(reader.push(b"250-PIPELINING"), Ok(None));
-        assert_eq!(reader.push(b"250 SIZE 1"), Ok(Some(Reply::bare(250, "mail.example.org\nPIPELINING\nSIZE 1"))));
+        assert_eq!(
+            reader.push(b"250 SIZE 1"),
+            Ok(Some(Reply::bare(250, "mail.example.org\nPIPELINING\nSIZE 1")))
+        );
         assert_eq!(reader.push(b"250"), Ok(Some(Reply::bare(250, ""))));
         assert_eq!(reader.push(b"452 4.2.2 full"), Ok(Some(Reply::new(452, 2, 2, "full"))));
         assert_eq!(reader.push(b"220 1.2.3 x"), Ok(Some(Reply::bare(220, "1.2.3 x"))));

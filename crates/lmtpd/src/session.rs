@@ -34,7 +34,12 @@ pub async fn run(service: Arc<LmtpService>, connection: Connection, shutdown: Sh
     let (peer, local) = (stream.peer_addr(), stream.local_addr());
     let trusted =
         stream.is_unix() || service.settings.trusted.iter().any(|network| network.contains(peer.ip()));
-    let peer = Peer { address: (!stream.is_unix()).then(|| peer.ip()), remote: peer, local, session: connection.session };
+    let peer = Peer {
+        address: (!stream.is_unix()).then(|| peer.ip()),
+        remote: peer,
+        local,
+        session: connection.session,
+    };
     let session = Session {
         wire: Wire::new(connection.stream),
         service,
@@ -126,9 +131,17 @@ impl Session {
                 tracing::debug!(session = %self.peer.session, "the connection of an MTA broke: {e}");
                 return;
             }
-            End::Timeout => (Reply::new(421, 4, 2, "Nothing was heard for too long"), Some("nothing was heard for too long")),
-            End::Stopping => (Reply::new(421, 3, 2, "The server is stopping; connect again in a moment"), None),
-            End::Wrong => (Reply::new(421, 7, 0, "Too many commands that are none"), Some("too many commands that are none")),
+            End::Timeout => (
+                Reply::new(421, 4, 2, "Nothing was heard for too long"),
+                Some("nothing was heard for too long"),
+            ),
+            End::Stopping => {
+                (Reply::new(421, 3, 2, "The server is stopping; connect again in a moment"), None)
+            }
+            End::Wrong => (
+                Reply::new(421, 7, 0, "Too many commands that are none"),
+                Some("too many commands that are none"),
+            ),
         };
         self.wire.say(&reply);
         if let Some(why) = why {
@@ -216,7 +229,9 @@ impl Session {
             Command::Noop => Reply::new(250, 0, 0, "OK"),
             // RFC 5321 §3.5.3
             Command::Vrfy(_) => Reply::new(252, 1, 5, "RCPT TO tells whether mail is taken"),
-            Command::Help => Reply::new(214, 0, 0, "This is LMTP (RFC 2033): LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT"),
+            Command::Help => {
+                Reply::new(214, 0, 0, "This is LMTP (RFC 2033): LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT")
+            }
             Command::Xclient(attributes) => self.xclient(&attributes),
         };
         self.wire.say(&reply);
@@ -228,7 +243,8 @@ impl Session {
         // RFC 5321 §4.1.4: as RSET.
         self.transaction = None;
         let circumstances = Circumstances {
-            starttls: self.service.tls.is_some() && !self.wire.stream().is_some_and(culver_net::Stream::is_tls),
+            starttls: self.service.tls.is_some()
+                && !self.wire.stream().is_some_and(culver_net::Stream::is_tls),
             trusted: self.trusted,
             size: self.service.settings.message_limit,
         };
@@ -328,7 +344,9 @@ impl Session {
     async fn bdat(&mut self, size: u64, last: bool) -> Result<(), End> {
         let refusal = match &mut self.transaction {
             None => Some(Reply::new(503, 5, 1, "Say MAIL FROM and RCPT TO first")),
-            Some(t) if t.broken => Some(Reply::new(503, 5, 1, "An earlier chunk was refused: RSET begins anew")),
+            Some(t) if t.broken => {
+                Some(Reply::new(503, 5, 1, "An earlier chunk was refused: RSET begins anew"))
+            }
             Some(t) => {
                 // Without recipients the octets go nowhere; BDAT LAST has no replies then.
                 let service = &self.service;
@@ -343,10 +361,10 @@ impl Session {
             }
             let input = self.wire.input();
             let n = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-            if let Some(chunks) = self.transaction.as_mut().and_then(|t| t.chunks.as_mut()) {
-                if refusal.is_none() {
-                    chunks.push(&input[..n]).await;
-                }
+            if let Some(chunks) = self.transaction.as_mut().and_then(|t| t.chunks.as_mut())
+                && refusal.is_none()
+            {
+                chunks.push(&input[..n]).await;
             }
             self.wire.consume(n);
             left -= n as u64;
@@ -390,7 +408,8 @@ impl Session {
 
     async fn deliver(&mut self, envelope: &Envelope, message: &Message, transaction: &Transaction) {
         let deliver = self.service.deliver.clone();
-        let mut replies = std::pin::pin!(deliver.deliver(envelope, message, &transaction.recipients).ready_chunks(64));
+        let mut replies =
+            std::pin::pin!(deliver.deliver(envelope, message, &transaction.recipients).ready_chunks(64));
         let mut gone = false;
         while let Some(ready) = replies.next().await {
             for reply in &ready {

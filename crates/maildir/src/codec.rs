@@ -4,8 +4,7 @@
 use culver_base::Uid;
 
 /// Collects octets.
-#[derive(Default)]
-#[derive(Clone)]
+#[derive(Default, Clone)]
 pub struct Writer {
     /// What was written so far.
     pub out: Vec<u8>,

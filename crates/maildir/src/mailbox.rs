@@ -229,7 +229,8 @@ impl MaildirMailbox {
                 }
                 Spooled::Shared(shared) => {
                     let at = place.clone();
-                    let staged = place.io.run(place.owner, move |fs| crate::shared::stage(fs, &at, &shared)).await?;
+                    let staged =
+                        place.io.run(place.owner, move |fs| crate::shared::stage(fs, &at, &shared)).await?;
                     staged.map_err(|e| place.failure("writing a message to tmp", e))?
                 }
                 Spooled::Engine { file, .. } => match file.downcast::<Staged>() {
@@ -324,7 +325,9 @@ impl Mailbox for MaildirMailbox {
         let next = self.tell.borrow().uid_next.get();
         let first = self.first_recent.fetch_max(next, Ordering::Relaxed);
         // Something is to be written down, or `new` may now be emptied.
-        if (first < next || !before) && let Some(me) = self.me.upgrade() {
+        if (first < next || !before)
+            && let Some(me) = self.me.upgrade()
+        {
             me.kick_later();
         }
         Uid::new(first).unwrap_or(Uid::MIN)

@@ -76,7 +76,8 @@ fn run(text: &str, at: &Lmtp<'_>) -> Outcome {
     if let Some(why) = concerned.and_then(|d| d.strip_prefix("not run, ")) {
         return Outcome::NotRun(why.to_owned());
     }
-    let ran = Runner { at, unix: text.lines().any(|l| l.trim() == "socket: unix"), ..Runner::new(at) }.all(text);
+    let ran =
+        Runner { at, unix: text.lines().any(|l| l.trim() == "socket: unix"), ..Runner::new(at) }.all(text);
     match (ran, concerned.and_then(|d| d.strip_prefix("differs, because "))) {
         (Ok(()), None) => Outcome::Passed,
         (Ok(()), Some(why)) => Outcome::Failed(format!("it does not differ any more: {why}")),
@@ -162,8 +163,10 @@ impl<'a> Runner<'a> {
                     let reply = session.reply()?;
                     anyhow::ensure!(reply.starts_with(['2', '3']), "a positive reply was expected");
                 }
-                let expected: Vec<String> =
-                    expected.iter().map(|e| e.split_once(':').unwrap_or(("", e)).1.trim().to_owned()).collect();
+                let expected: Vec<String> = expected
+                    .iter()
+                    .map(|e| e.split_once(':').unwrap_or(("", e)).1.trim().to_owned())
+                    .collect();
                 for pattern in expected {
                     let pattern = self.expand(&pattern)?;
                     self.session(number)?.expect(&pattern)?;
@@ -221,7 +224,8 @@ impl<'a> Runner<'a> {
                 rest = behind;
                 continue;
             }
-            let end = rest[1..].find(|c: char| !c.is_ascii_lowercase() && c != '_').map_or(rest.len(), |n| n + 1);
+            let end =
+                rest[1..].find(|c: char| !c.is_ascii_lowercase() && c != '_').map_or(rest.len(), |n| n + 1);
             let name = &rest[1..end];
             if !rest.starts_with('$') || name.is_empty() {
                 out.push_str(&rest[..1]);
@@ -258,7 +262,8 @@ impl<'a> Runner<'a> {
         let text = words.next().unwrap_or_default().to_owned();
         let text = self.expand(&text)?;
         let root = self.account(name).maildir.clone();
-        let dir = if mailbox == "INBOX" { root } else { root.join(format!(".{}", mailbox.replace('/', "."))) };
+        let dir =
+            if mailbox == "INBOX" { root } else { root.join(format!(".{}", mailbox.replace('/', "."))) };
         let mut files = Vec::new();
         for part in ["new", "cur"] {
             for entry in fs::read_dir(dir.join(part)).into_iter().flatten() {
@@ -302,7 +307,8 @@ impl<'a> Runner<'a> {
 
 impl Session {
     fn send(&mut self, octets: &[u8]) -> Result<()> {
-        self.log.push(format!("C: {}", octets.escape_ascii().to_string().chars().take(300).collect::<String>()));
+        self.log
+            .push(format!("C: {}", octets.escape_ascii().to_string().chars().take(300).collect::<String>()));
         match &mut self.stream {
             Link::Tcp(s) => std::io::Write::write_all(s, octets)?,
             Link::Other(s) => {
@@ -341,7 +347,11 @@ impl Session {
                 continue;
             };
             let line: Vec<u8> = self.input.drain(..=end).collect();
-            anyhow::ensure!(line.ends_with(b"\r\n") && line.len() <= 512, "no line of a reply: {}", line.escape_ascii());
+            anyhow::ensure!(
+                line.ends_with(b"\r\n") && line.len() <= 512,
+                "no line of a reply: {}",
+                line.escape_ascii()
+            );
             let line = String::from_utf8(line)?.trim_end().to_owned();
             self.log.push(format!("S: {line}"));
             let last = line.as_bytes().get(3) != Some(&b'-');
