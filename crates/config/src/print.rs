@@ -276,22 +276,21 @@ mod tests {
         let parsed = crate::parse(&text);
         assert!(!parsed.has_errors(), "{:?}", parsed.problems);
         assert_eq!(parsed.settings, Settings::default());
-        // What stands below a list's head belongs to an element, which need not be valid empty.
+        // Settings of lists stay out: there is none of them by default.
         let mut in_list = false;
-        let mut cut = String::new();
-        for line in text.lines().take_while(|l| !l.starts_with("# A source of accounts")) {
-            let line = line.strip_prefix('#').filter(|l| !l.starts_with([' ', '#'])).unwrap_or(line);
-            if line.starts_with('[') {
-                in_list = line.starts_with("[[");
-            }
-            if !in_list {
-                cut.push_str(line);
-                cut.push('\n');
-            }
-        }
-        
-        let parsed = crate::parse(&cut);
-        assert!(!parsed.has_errors(), "{cut}\n{:?}", parsed.problems);
+        let open: String = text
+            .lines()
+            .map(|l| l.strip_prefix('#').filter(|l| !l.starts_with([' ', '#'])).unwrap_or(l))
+            .take_while(|l| !l.starts_with("# A source of accounts"))
+            .filter(|l| {
+                if l.starts_with('[') {
+                    in_list = l.starts_with("[[");
+                }
+                !in_list
+            })
+            .fold(String::new(), |all, l| all + l + "\n");
+        let parsed = crate::parse(&open);
+        assert!(!parsed.has_errors(), "{open}\n{:?}", parsed.problems);
         assert_eq!(parsed.settings, Settings::default());
     }
 

@@ -157,7 +157,9 @@ fn whose(user: Option<&str>) -> Result<Whose, Reply> {
         && let Ok(login) = Login::parse(user.as_bytes())
     {
         let parsed = Address::parse(login.as_str());
-        return parsed.map(Whose::Account).ok_or_else(|| Reply::new(501, 5, 4, format!("{user} is no address")));
+        return parsed
+            .map(Whose::Account)
+            .ok_or_else(|| Reply::new(501, 5, 4, format!("{user} is no address")));
     }
     let entry = match user {
         Some(name) => passwd(|fields| fields[0] == name),
@@ -166,7 +168,9 @@ fn whose(user: Option<&str>) -> Result<Whose, Reply> {
         }
         None => passwd(|fields| fields[2].parse() == Ok(own.as_raw())),
     };
-    entry.ok_or_else(|| Reply::new(550, 1, 1, format!("There is no user {} here", user.unwrap_or("with this id"))))
+    entry.ok_or_else(|| {
+        Reply::new(550, 1, 1, format!("There is no user {} here", user.unwrap_or("with this id")))
+    })
 }
 
 /// An entry of /etc/passwd.
@@ -284,13 +288,18 @@ impl Job<'_> {
                 }
             }
             Whose::User { name, uid, gid, home } => {
-                let location = format!("maildir:{}:LAYOUT={}", self.settings.mail.location, self.settings.mail.layout.word());
+                let location = format!(
+                    "maildir:{}:LAYOUT={}",
+                    self.settings.mail.location,
+                    self.settings.mail.layout.word()
+                );
                 let names = Names { user: &name, home: Some(&home) };
                 let mut account = Account::new(name.clone(), MailLocation::parse(&location, &names)?);
                 let own = uid == rustix::process::geteuid().as_raw();
                 (account.uid, account.gid) = if own { (None, None) } else { (Some(uid), Some(gid)) };
                 let given = self.arguments.address.as_ref().or(self.arguments.final_address.as_ref());
-                let address = given.and_then(|a| Address::parse(a)).unwrap_or(Address { local: name, domain: None });
+                let address =
+                    given.and_then(|a| Address::parse(a)).unwrap_or(Address { local: name, domain: None });
                 let detail = detail(&address, &self.settings.mail.recipient_delimiter);
                 let deliver = self.deliver(store, Arc::new(Directory::new(Vec::new())));
                 let mailbox = self.arguments.mailbox.as_deref();
@@ -343,7 +352,8 @@ impl Job<'_> {
     async fn hand_over(&self, store: &MaildirStore, address: &Address) -> Result<Option<Reply>> {
         let host = parts::hostname(self.settings);
         let recipient = address.to_string();
-        let international = address.is_international() || self.sender.address().is_some_and(Address::is_international);
+        let international =
+            address.is_international() || self.sender.address().is_some_and(Address::is_international);
         let what = Send {
             helo: &host,
             sender: &self.sender,
@@ -414,11 +424,18 @@ mod tests {
     #[test]
     fn what_stands_before_the_message() {
         let sender = |text: &str| without_envelope(text.as_bytes()).1.map(|s| s.to_string());
-        let rest = |text: &'static str| String::from_utf8_lossy(without_envelope(text.as_bytes()).0).into_owned();
+        let rest =
+            |text: &'static str| String::from_utf8_lossy(without_envelope(text.as_bytes()).0).into_owned();
         let mbox = "From anna@example.org  Fri Nov 27 22:00:00 2026\nSubject: x\n\n";
-        assert_eq!((sender(mbox).as_deref(), rest(mbox).as_str()), (Some("anna@example.org"), "Subject: x\n\n"));
+        assert_eq!(
+            (sender(mbox).as_deref(), rest(mbox).as_str()),
+            (Some("anna@example.org"), "Subject: x\n\n")
+        );
         let field = "Return-Path: <bob@example.org>\r\nSubject: x\r\n\r\n";
-        assert_eq!((sender(field).as_deref(), rest(field).as_str()), (Some("bob@example.org"), "Subject: x\r\n\r\n"));
+        assert_eq!(
+            (sender(field).as_deref(), rest(field).as_str()),
+            (Some("bob@example.org"), "Subject: x\r\n\r\n")
+        );
         assert_eq!(sender("Return-Path: <>\n\n").as_deref(), Some(""));
         assert_eq!(sender("From MAILER-DAEMON Fri Nov\n\n").as_deref(), Some(""));
         for plain in ["Subject: x\n\nFrom a@b\n", "", "From", "Return-Path: no address here\n\n"] {

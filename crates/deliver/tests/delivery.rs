@@ -1,12 +1,16 @@
 //! The delivery on a Maildir: answers, what lies on disk, and what is handed to the MTA.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panic and looks at files")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panic and looks at files"
+)]
 
 use async_trait::async_trait;
 use culver_base::MailboxName;
 use culver_deliver::answer::OverQuota;
 use culver_deliver::{
-    Deliver, DeliveredTo, Envelope, Forwarder, Incoming, Message, Method, Missing, NoQuota, Notice, Quota, Recipient,
-    Request, Settings, StoreShelf, Verdict, srs::Srs,
+    Deliver, DeliveredTo, Envelope, Forwarder, Incoming, Message, Method, Missing, NoQuota, Notice, Quota,
+    Recipient, Request, Settings, StoreShelf, Verdict, srs::Srs,
 };
 use culver_directory::{
     Account, Action, Directory, Layout, Login, MailLocation, Outage, Route, Source, Switch,
@@ -185,8 +189,7 @@ async fn a_message_to_many_is_one_file() {
     let to = ["anna@example.org", "bob@example.org", "carl@example.org", "bob@example.org"];
     let replies = house.send(&message("Subject: x\r\n\r\nbody\r\n"), &to).await;
     assert_eq!(codes(&replies), [250; 4]);
-    let all: Vec<PathBuf> =
-        ["anna", "bob", "carl"].iter().flat_map(|a| house.files(a, "")).collect();
+    let all: Vec<PathBuf> = ["anna", "bob", "carl"].iter().flat_map(|a| house.files(a, "")).collect();
     assert_eq!(all.len(), 4);
     let stats: Vec<_> = all.iter().map(|f| std::fs::metadata(f).unwrap()).collect();
     assert!(stats.iter().all(|s| s.ino() == stats[0].ino()), "{all:?}");
@@ -259,7 +262,9 @@ async fn delivered_to_as_it_is_set() {
 
 #[tokio::test]
 async fn details_lead_to_mailboxes_where_that_is_wished() {
-    for (missing, folder) in [(Missing::Refuse, ""), (Missing::Create, ".lists"), (Missing::Subscribe, ".lists")] {
+    for (missing, folder) in
+        [(Missing::Refuse, ""), (Missing::Create, ".lists"), (Missing::Subscribe, ".lists")]
+    {
         let house = House::new(People::default(), Arc::new(NoQuota), |d| {
             d.settings.detail_mailbox = true;
             d.settings.missing = missing;
@@ -267,7 +272,10 @@ async fn details_lead_to_mailboxes_where_that_is_wished() {
         assert_eq!(codes(&house.send(&message("\r\n"), &["anna+lists@example.org"]).await), [250]);
         assert_eq!(house.files("anna", folder).len(), 1, "{missing:?}");
         let list = house.temp.path().join("mail/anna@example.org/subscriptions");
-        assert_eq!(std::fs::read_to_string(list).is_ok_and(|l| l.contains("lists")), missing == Missing::Subscribe);
+        assert_eq!(
+            std::fs::read_to_string(list).is_ok_and(|l| l.contains("lists")),
+            missing == Missing::Subscribe
+        );
         // What can be no mailbox is no mailbox.
         assert_eq!(codes(&house.send(&message("\r\n"), &["anna+a//b@example.org"]).await), [250]);
         assert_eq!(house.files("anna", "").len(), if folder.is_empty() { 2 } else { 1 });
@@ -304,18 +312,26 @@ async fn quota_answers() {
     assert_eq!(reply(&strict, "anna@example.org").unwrap(), "552 5.2.2 full");
     // It is looked at again when the message is there.
     judge.0.lock().unwrap().clear();
-    let recipients = [house.recipient("anna@example.org").await.unwrap(), house.recipient("bob@example.org").await.unwrap()];
+    let recipients = [
+        house.recipient("anna@example.org").await.unwrap(),
+        house.recipient("bob@example.org").await.unwrap(),
+    ];
     judge.0.lock().unwrap().insert("anna@example.org".into(), Verdict::Over { text: "full".into() });
     let replies: Vec<Reply> =
         house.deliver.deliver(&envelope("a@b.example"), &message("\r\n"), &recipients).collect().await;
     assert_eq!(codes(&replies), [452, 250]);
     assert_eq!(house.files("anna", "").len(), 0);
     // A notice comes all the same.
-    let account = Account::clone(&house.deliver.directory.find(&Login::parse(b"anna@example.org").unwrap()).await.unwrap().unwrap());
+    let account = Account::clone(
+        &house.deliver.directory.find(&Login::parse(b"anna@example.org").unwrap()).await.unwrap().unwrap(),
+    );
     let notice = Notice { subject: "Your mailbox is full".into(), text: "Delete something.".into() };
     house.deliver.notice(&account, &notice, Duration::from_secs(1)).await.unwrap();
     let text = std::fs::read_to_string(&house.files("anna", "")[0]).unwrap();
-    assert!(text.contains("\nSubject: Your mailbox is full\n") && text.contains("\nAuto-Submitted: auto-generated\n"));
+    assert!(
+        text.contains("\nSubject: Your mailbox is full\n")
+            && text.contains("\nAuto-Submitted: auto-generated\n")
+    );
 }
 
 #[tokio::test]
@@ -343,7 +359,9 @@ async fn a_target_that_cannot_have_it_is_told_and_the_others_have_it_once() {
 }
 
 /// An MTA that takes one message and says what it was told.
-async fn mta(answers: &'static [(&'static str, &'static str)]) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+async fn mta(
+    answers: &'static [(&'static str, &'static str)],
+) -> (String, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let heard = tokio::spawn(async move {
@@ -412,7 +430,10 @@ async fn a_copy_stays_and_senders_are_rewritten() {
     assert_eq!(house.files("anna", "").len(), 1);
     let heard = heard.await.unwrap();
     let sender = heard[1].strip_prefix("MAIL FROM:<").unwrap().split('>').next().unwrap();
-    assert!(sender.starts_with("SRS0=") && sender.ends_with("=example.com=sender@srs.example.org"), "{sender}");
+    assert!(
+        sender.starts_with("SRS0=") && sender.ends_with("=example.com=sender@srs.example.org"),
+        "{sender}"
+    );
     // The bounce finds its way; a forged one does not.
     assert!(house.recipient(sender).await.is_ok());
     let forged = house.recipient("SRS0=AAAA=AA=example.com=sender@srs.example.org").await;
@@ -445,7 +466,10 @@ async fn sendmail_takes_it_too() {
     let house = House::plain();
     let program = house.temp.path().join("sendmail");
     let told = house.temp.path().join("told");
-    let script = format!("#!/bin/sh\n(echo \"$@\"; cat) > {}\ncase \"$*\" in *dora*) exit 0;; *) echo no >&2; exit 67;; esac\n", told.display());
+    let script = format!(
+        "#!/bin/sh\n(echo \"$@\"; cat) > {}\ncase \"$*\" in *dora*) exit 0;; *) echo no >&2; exit 67;; esac\n",
+        told.display()
+    );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut people = forwarding();
@@ -454,7 +478,12 @@ async fn sendmail_takes_it_too() {
     let replies = house.send(&message("Subject: x\r\n\r\n.\r\nend\r\n"), &["away@example.org"]).await;
     assert_eq!(codes(&replies), [250]);
     let text = std::fs::read_to_string(&told).unwrap();
-    assert!(text.starts_with("-i -f sender@example.com -- dora@elsewhere.example\nDelivered-To: away@example.org\n"), "{text}");
+    assert!(
+        text.starts_with(
+            "-i -f sender@example.com -- dora@elsewhere.example\nDelivered-To: away@example.org\n"
+        ),
+        "{text}"
+    );
     assert!(text.ends_with("\nSubject: x\n\n.\nend\n"));
     let replies = house.send(&message("\r\n"), &["x@example.org"]).await;
     assert_eq!(codes(&replies), [550]);
