@@ -2,6 +2,7 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::delivery;
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -10,11 +11,13 @@ use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
+use culver_deliver::StoreShelf;
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lmtpd::LmtpService;
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -30,6 +33,7 @@ use std::sync::Arc;
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    lmtp: Arc<Current<LmtpService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -58,12 +62,15 @@ impl Parts {
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
-        let store: Arc<dyn Store> = Arc::new(store(settings)?);
+        let store = store(settings)?;
+        let io = store.io().clone();
+        let store: Arc<dyn Store> = Arc::new(store);
         let masters = masters(settings);
         let backends = Backends { directory, masters, tokens: None };
-        let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
+        let lasting = Lasting { backends, store, io, tls, events, memory: Memory::new() };
         let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let lmtp = Current::new(lmtp(settings, &lasting));
+        Ok(Self { lasting, imap, lmtp })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -73,6 +80,7 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "lmtp" => self.lmtp.clone(),
             "policy" => Arc::new(Policy {
                 directory: self.lasting.backends.directory.clone(),
                 recipients: self.recipients(),
@@ -97,6 +105,7 @@ impl Parts {
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
         self.imap.0.store(imap(settings, &self.lasting));
+        self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
@@ -147,6 +156,7 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
+    io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
@@ -157,6 +167,13 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     let path = &settings.auth.master_users;
     let file = PasswdFile::new(path.to_string_lossy(), Defaults::default()).bare_names_in(MASTERS);
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
+}
+
+fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
+    let Lasting { backends, store, io, tls, events, .. } = lasting;
+    let shelf = Arc::new(StoreShelf(store.clone()));
+    let deliver = delivery::deliver(settings, backends.directory.clone(), shelf, io.clone(), events.clone());
+    delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
 }
 
 fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
@@ -182,7 +199,7 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { backends, store, tls, events, memory } = lasting;
+    let Lasting { backends, store, tls, events, memory, .. } = lasting;
     let auth = Auth::build(backends.clone(), auth, events.clone(), memory.clone());
     let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap })
@@ -221,7 +238,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
 }
 
 /// The setting, or the machine's own name.
-fn hostname(settings: &Settings) -> String {
+pub fn hostname(settings: &Settings) -> String {
     if settings.hostname.is_empty() {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {

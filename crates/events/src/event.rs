@@ -69,6 +69,23 @@ pub struct Attempt {
     pub elapsed: Duration,
 }
 
+/// A message on its way to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// How it came: `lmtp`, `lda`, or `notice` for the server's own.
+    pub service: &'static str,
+    /// The session's id.
+    pub session: String,
+    /// The canonical name of the account, or the address that forwards.
+    pub account: String,
+    /// Its Message-ID, if it has one.
+    pub message_id: Option<String>,
+    /// The sender of the envelope; empty for `<>`.
+    pub sender: String,
+    /// Octets.
+    pub size: u64,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -182,6 +199,27 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// A message was stored.
+    Delivered {
+        /// Which, and whose.
+        delivery: Delivery,
+        /// In which mailbox.
+        mailbox: String,
+    },
+    /// A message was handed to the MTA for somebody else.
+    Forwarded {
+        /// Which, and who forwards it.
+        delivery: Delivery,
+        /// To whom.
+        to: String,
+    },
+    /// A message was not taken.
+    DeliveryFailed {
+        /// Which, and for whom.
+        delivery: Delivery,
+        /// What the peer was told.
+        why: String,
+    },
     /// Something that the server derives (index, cache, uidlist) was wrong and has been made anew.
     Repaired {
         /// Whose.
@@ -253,7 +291,10 @@ impl Event {
             | Self::Login { .. }
             | Self::LoginAs { .. }
             | Self::LoginFailed { .. }
-            | Self::SessionEnded { .. } => Level::Info,
+            | Self::SessionEnded { .. }
+            | Self::Delivered { .. }
+            | Self::Forwarded { .. }
+            | Self::DeliveryFailed { .. } => Level::Info,
             Self::SessionsNearLimit { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
@@ -284,6 +325,9 @@ impl Event {
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
             Self::SessionEnded { .. } => "session-ended",
+            Self::Delivered { .. } => "delivered",
+            Self::Forwarded { .. } => "forwarded",
+            Self::DeliveryFailed { .. } => "delivery-failed",
             Self::Repaired { .. } => "repaired",
             Self::Fault { .. } => "fault",
             Self::TaskPanicked { .. } => "task-panicked",
