@@ -6,19 +6,21 @@ use crate::delivery;
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use culver_auth::sasl::Mechanism;
 use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
-use culver_deliver::StoreShelf;
+use culver_deliver::{Request, StoreShelf};
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lmtp::{Address, Enhanced};
 use culver_lmtpd::LmtpService;
-use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
+use culver_lookupd::{Lookup, Map, Maps, Policy, Recipients, Verdict};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::{ClientCertificates, ClientName, Oldest};
@@ -52,6 +54,23 @@ impl<S: Serve> Serve for Current<S> {
 
     fn serve(self: Arc<Self>, connection: Connection, shutdown: Shutdown) -> BoxFuture<'static, ()> {
         self.0.load_full().serve(connection, shutdown)
+    }
+}
+
+/// MTAs that ask before they send hear what delivery would say, in its words.
+#[async_trait]
+impl Recipients for Current<LmtpService> {
+    async fn verdict(&self, address: &str, octets: u64) -> Verdict {
+        let Some(address) = Address::parse(address) else { return Verdict::Unknown };
+        let request = Request { size: octets, mailbox: None, now: culver_events::clock::now() };
+        let deliver = self.0.load().deliver.clone();
+        match deliver.recipient(&address, request).await {
+            Ok(_) => Verdict::Taken,
+            Err(reply) if reply.enhanced == Some(Enhanced(5, 1, 1)) => Verdict::Unknown,
+            // What is ours to mend says nothing about the recipient.
+            Err(reply) if reply.code == 451 => Verdict::Outage(reply.to_string()),
+            Err(reply) => Verdict::Refused(reply.to_string()),
+        }
     }
 }
 
@@ -99,7 +118,7 @@ impl Parts {
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
+        self.lmtp.clone()
     }
 
     /// New sessions get these settings.
