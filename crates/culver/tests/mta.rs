@@ -240,6 +240,8 @@ trait Mta {
     fn smtp(&self) -> SocketAddr;
     fn log(&self) -> String;
     fn logs(&self, text: &str) -> String;
+    /// Tries again what waits in the queue.
+    fn retry(&self);
 }
 
 impl Mta for Postfix {
@@ -252,6 +254,9 @@ impl Mta for Postfix {
     fn logs(&self, text: &str) -> String {
         Postfix::logs(self, text).unwrap()
     }
+    fn retry(&self) {
+        self.command("postqueue", &["-f"]).unwrap();
+    }
 }
 
 impl Mta for Exim {
@@ -263,6 +268,9 @@ impl Mta for Exim {
     }
     fn logs(&self, text: &str) -> String {
         Exim::logs(self, text).unwrap()
+    }
+    fn retry(&self) {
+        self.command(&["-qff"]).unwrap();
     }
 }
 
@@ -319,6 +327,43 @@ fn refusals(page: &Page, mta: &dyn Mta) {
     refused(mta, "old@example.org", &page.quotes("550 5.7.1"));
 }
 
+/// In one line, since MTAs break lines of bounces.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn full_mailboxes(page: &Page, culver: &mut Culver, mta: &dyn Mta, bounced: &str) {
+    sent(mta, "full@example.org", "fits");
+    culver.message("full@example.org", "fits", || mta.log());
+    culver.run(&["user", "change", "full@example.org", "--quota", "300"]);
+    refused(mta, "full@example.org", &page.marked("defer"));
+
+    // A message that the account has no room for, of a size that nobody was told.
+    culver.run(&["user", "change", "small@example.org", "--quota", "20K"]);
+    let body = "A line of forty octets, with its end..\n".repeat(400);
+    let big = |subject: &str| {
+        let (talk, fine) = send(mta, "anna@example.org", "small@example.org", subject, &["--body", &body]);
+        assert!(fine, "{talk}");
+    };
+    big("large");
+    culver.message("small@example.org", "large", || mta.log());
+    big("larger");
+    mta.logs(" 452 4.2.2 ");
+    assert_eq!(culver.messages("small@example.org"), 1);
+
+    let reject = "[deliver]\nover_quota = \"reject\"\n[deliver.forward]";
+    culver.reload(&[("[deliver.forward]", reject)]);
+    refused(mta, "full@example.org", &page.marked("reject"));
+    mta.retry();
+    let bounce = culver.message("anna@example.org", bounced, || mta.log());
+    let quoted = page.marked("bounce");
+    assert!(squeezed(&bounce).contains(&squeezed(&quoted)), "{quoted}\n{bounce}");
+
+    culver.run(&["user", "change", "full@example.org", "--quota", "none"]);
+    sent(mta, "full@example.org", "again");
+    culver.message("full@example.org", "again", || mta.log());
+}
+
 fn away(culver: Culver, mta: &dyn Mta) {
     drop(culver);
     let (talk, fine) = send(mta, SENDER, "anna@example.org", "away", &[]);
@@ -353,6 +398,7 @@ fn postfix() {
     }
     everybody_gets_mail(&culver, &postfix, &sink);
     refusals(&page, &postfix);
+    full_mailboxes(&page, &mut culver, &postfix, "Undelivered Mail Returned to Sender");
     away(culver, &postfix);
 }
 
@@ -385,5 +431,6 @@ fn exim() {
     assert!(tested.contains("router = culver, transport = culver_lmtp"), "{tested}");
     everybody_gets_mail(&culver, &exim, &sink);
     refusals(&page, &exim);
+    full_mailboxes(&page, &mut culver, &exim, "Mail delivery failed");
     away(culver, &exim);
 }
