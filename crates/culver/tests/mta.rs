@@ -209,9 +209,8 @@ impl Culver {
         let number = wait_for(&format!("{subject} for {user}"), told, || {
             client.ok("SELECT INBOX").unwrap();
             let reply = client.ok(&format!("SEARCH SUBJECT \"{subject}\"")).unwrap();
-            let found =
-                reply.data("SEARCH").flat_map(|values| values.iter().filter_map(|v| v.number())).last();
-            found
+            let numbers = reply.data("SEARCH").flat_map(|values| values.iter().filter_map(|v| v.number()));
+            numbers.last()
         });
         let reply = client.ok(&format!("FETCH {number} BODY.PEEK[]")).unwrap();
         let (_, items) = reply.fetches().next().unwrap();
