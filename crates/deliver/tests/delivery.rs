@@ -204,7 +204,7 @@ async fn a_message_to_many_is_one_file() {
     while !files(&tmp).is_empty() && std::time::Instant::now() < end {
         tokio::task::yield_now().await;
     }
-    assert_eq!(files(&tmp), [PathBuf::new(); 0]);
+    assert_eq!(files(&tmp), Vec::<PathBuf>::new());
     assert!(stats[0].nlink() >= 4);
 }
 
@@ -222,7 +222,7 @@ async fn a_message_that_does_not_fit_into_memory_is_the_same() {
     let message = incoming.finish().await.unwrap();
     assert!(matches!(message.octets, Octets::File { .. }));
     assert_eq!(message.id().as_deref(), Some("<1@x>"));
-    assert_eq!(files(&house.temp.path().join("state/spool")), [PathBuf::new(); 0], "it has no name");
+    assert_eq!(files(&house.temp.path().join("state/spool")), Vec::<PathBuf>::new(), "it has no name");
     let replies = house.send(&message, &["anna@example.org", "bob@example.org"]).await;
     assert_eq!(codes(&replies), [250; 2]);
     let (anna, bob) = (house.files("anna", ""), house.files("bob", ""));
