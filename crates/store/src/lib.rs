@@ -16,6 +16,7 @@ pub mod error;
 pub mod io;
 pub mod mailbox;
 pub mod message;
+pub mod usage;
 
 pub use account::{Account, Layout, ListedMailbox, Owner, Place, Store, Subscribed};
 pub use columns::{ColumnTable, Gathered};
@@ -23,4 +24,5 @@ pub use error::{Failure, Fault, Refusal, Result};
 pub use mailbox::{
     Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
 };
+pub use usage::{AccountUsage, Look, MailboxUsage, Reclaimable, Usage};
 pub use message::{BodyReader, Effort, Message, Spool, Spooled};

@@ -13,9 +13,11 @@
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
+mod quota;
 mod schema;
 mod verbs;
 
+pub use quota::{Changed, Kept, KeptAccount, SetLimits};
 pub use verbs::{Domain, NewUser, User, What};
 
 use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Secret, Source};

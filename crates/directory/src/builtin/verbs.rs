@@ -138,7 +138,7 @@ pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem
     found.map_err(|e| inner.failed(e))
 }
 
-fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
+pub(super) fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
          AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
@@ -146,19 +146,19 @@ fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<Use
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
 }
 
-fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
     let sql =
         "SELECT domain FROM domain_alias WHERE name = ?1 UNION ALL SELECT name FROM domain WHERE name = ?1";
     connection.prepare_cached(sql)?.query_row([domain], |row| row.get(0)).optional()
 }
 
-fn domain(text: &str) -> Result<String, Problem> {
+pub(super) fn domain(text: &str) -> Result<String, Problem> {
     domain_name(text.trim()).ok_or_else(|| Problem::NotADomain(text.to_owned()))
 }
 
 impl Inner {
     /// Runs one transaction that writes.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>) -> Result<T, Problem> {
+    pub(super) fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>) -> Result<T, Problem> {
         let mut connection = self.connection.lock();
         let done = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -176,7 +176,7 @@ impl Inner {
     }
 }
 
-enum Failed {
+pub(super) enum Failed {
     Refused(Problem),
     Database(rusqlite::Error),
 }
@@ -294,6 +294,8 @@ impl Builtin {
         self.inner.write(|t| {
             let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
             t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_limit WHERE name = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_state WHERE name = ?1", [&user.name])?;
             Ok(user)
         })
     }
