@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 
 /// How long a server may take to start.
-const START: Duration = Duration::from_secs(20);
+pub(crate) const START: Duration = Duration::from_secs(20);
 
 /// Who logs in.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub trait Peer: Send + Sync {
 
 /// A child process that is ended when its owner is.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     fn id(&self) -> u32 {
@@ -89,7 +89,11 @@ impl Drop for Process {
 ///
 /// # Errors
 /// The last error of `probe` when `limit` is over or `process` has ended.
-fn wait_until<T>(limit: Duration, process: &mut Process, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait_until<T>(
+    limit: Duration,
+    process: &mut Process,
+    mut probe: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         match probe() {
@@ -427,7 +431,7 @@ const DOVECOT: &str = "/usr/sbin/dovecot";
 /// Whom Dovecot's mail belongs to: user and group `nobody` of Debian.
 const OWNER_ID: u32 = 65534;
 
-fn open_to_all(path: &Path) -> Result<()> {
+pub(crate) fn open_to_all(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
