@@ -53,8 +53,10 @@ pub fn render(event: &Event) -> String {
             format!("repaired {} of {} ({}): {}", line(file), clean(account), line(mailbox), line(why))
         }
         Event::Quota { account, step, percent, storage, messages, until } => {
-            let mut text =
-                format!("quota of {}: {step} at {percent} %, octets={storage} messages={messages}", clean(account));
+            let mut text = format!(
+                "quota of {}: {step} at {percent} %, octets={storage} messages={messages}",
+                clean(account)
+            );
             if let Some(until) = until.and_then(|until| u64::try_from(until).ok()) {
                 let until = crate::clock::rfc3339(std::time::Duration::from_secs(until));
                 text.push_str(&format!("; receiving is disabled at {until}"));

@@ -441,7 +441,13 @@ impl Keeper {
         let limits = read.limits;
         let limited = limits.storage.is_some() || limits.messages.is_some();
         if !limited && read.kept.is_none() && look == Look::Known {
-            return Ok(Standing { usage: Usage::default(), mailboxes: 0, limits, state: State::Within, until: None });
+            return Ok(Standing {
+                usage: Usage::default(),
+                mailboxes: 0,
+                limits,
+                state: State::Within,
+                until: None,
+            });
         }
         let usage = self.usage(account, limits, look).await?;
         let (counted, mailboxes) = (usage.counted(), usage.mailboxes.len() as u64);
@@ -540,11 +546,8 @@ impl Keeper {
                 (None, SetLimits::default(), SetLimits::default())
             }
         };
-        let source = Limits {
-            storage: account.quota.storage,
-            messages: account.quota.messages,
-            ..Limits::default()
-        };
+        let source =
+            Limits { storage: account.quota.storage, messages: account.quota.messages, ..Limits::default() };
         let limits = as_limits(&own).or(source).or(as_limits(&domain)).or(self.settings().limits);
         Read { kept, limits: limits.settled() }
     }

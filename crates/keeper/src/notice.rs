@@ -83,7 +83,7 @@ fn date(at: i64) -> String {
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let name = usize::try_from(days.rem_euclid(7)).ok().and_then(|d| weekday.get(d)).unwrap_or(&"Thu");
-    let month = months.get(usize::try_from(day.month).unwrap_or(1).saturating_sub(1)).unwrap_or(&"Jan");
+    let month = months.get(usize::from(day.month).saturating_sub(1)).unwrap_or(&"Jan");
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{name}, {} {month} {:04} {h:02}:{m:02}:{s:02} +0000", day.day, day.year)
 }

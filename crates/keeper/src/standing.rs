@@ -34,12 +34,15 @@ impl Standing {
             }
             State::Over { .. } => {
                 let until = self.until.and_then(|until| u64::try_from(until).ok());
-                let until = until.map(day).map(|day| format!(" until {day}, or it will not receive mail any more"));
+                let until =
+                    until.map(day).map(|day| format!(" until {day}, or it will not receive mail any more"));
                 format!("Your mailbox is full: delete something{}", until.unwrap_or_default())
             }
             State::Disabled { since } => {
                 let since = u64::try_from(since).ok().map(day).unwrap_or_default();
-                format!("Your mailbox has received no mail since {since}, because it was full for too long: delete something and ask for it to be enabled again")
+                format!(
+                    "Your mailbox has received no mail since {since}, because it was full for too long: delete something and ask for it to be enabled again"
+                )
             }
         })
     }

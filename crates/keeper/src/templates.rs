@@ -157,10 +157,10 @@ pub fn text_of(account: &str, language: Language, told: &Told) -> (String, Strin
         Language::De => "Nachrichten",
         Language::Fr => "messages",
     };
-    let of = |part: u64, whole: Option<u64>| whole.map(|whole| u128::from(part) * 100 / u128::from(whole.max(1)));
+    let of =
+        |part: u64, whole: Option<u64>| whole.map(|whole| u128::from(part) * 100 / u128::from(whole.max(1)));
     // The fuller of the two is what it is about.
-    let by_messages =
-        of(told.messages, told.messages_limit) > of(told.storage, told.storage_limit);
+    let by_messages = of(told.messages, told.messages_limit) > of(told.storage, told.storage_limit);
     let (used, limit) = if by_messages {
         let count = |n: u64| format!("{n} {messages}");
         (count(told.messages), count(told.messages_limit.unwrap_or(0)))
@@ -185,9 +185,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (octets, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (5 << 30, "5 GiB"), (u64::MAX, "16777215.9 TiB")]
-        {
+        for (octets, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (5 << 30, "5 GiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
             assert_eq!(size(octets), text);
         }
     }

@@ -13,9 +13,7 @@ use culver_keeper::{
 use culver_maildir::{MaildirSettings, MaildirStore, StoreSettings};
 use culver_quota::{Enabling, Limits, Policy, State};
 use culver_store::io::{Io, IoSettings};
-use culver_store::{
-    FlagChange, Mailbox, NewMessage, Spooled, Store, StoreFlags, Transfer,
-};
+use culver_store::{FlagChange, Mailbox, NewMessage, Spooled, Store, StoreFlags, Transfer};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -89,8 +87,10 @@ impl World {
         let directory = Arc::new(Directory::new(vec![open()]));
         let io = Io::new(IoSettings { threads: 2, ..IoSettings::default() }).unwrap();
         let shared = MaildirSettings::new("test.example");
-        let store =
-            Arc::new(MaildirStore::new(Arc::new(io), StoreSettings::new(root.join("state"), Arc::new(shared))));
+        let store = Arc::new(MaildirStore::new(
+            Arc::new(io),
+            StoreSettings::new(root.join("state"), Arc::new(shared)),
+        ));
         let (events, recorded) = Events::recorder();
         let parts = Parts {
             builtin: builtin.clone(),
@@ -190,8 +190,7 @@ impl World {
             ControlFlow::Continue(())
         });
         inbox.visit(uids, visit).await;
-        let found = found.lock().unwrap().clone();
-        found
+        std::mem::take(&mut *found.lock().unwrap())
     }
 
     fn steps(&self) -> Vec<String> {
@@ -256,7 +255,10 @@ async fn five_days_across_restarts() {
     assert_eq!(world.standing().await.state, State::Disabled { since: began + 5 * DAY });
     assert_eq!(world.notices().await.len(), 5);
     let reason = "The mailbox has been full for 5 days".to_owned();
-    assert_eq!(world.admit(1).await, Verdict::Disabled { reason: reason.clone(), since: Some(began + 5 * DAY) });
+    assert_eq!(
+        world.admit(1).await,
+        Verdict::Disabled { reason: reason.clone(), since: Some(began + 5 * DAY) }
+    );
     // The switch that everybody asks says so.
     let user = world.now().builtin.user(USER).unwrap();
     assert_eq!(user.receive.off(), Some(reason.as_str()));
@@ -273,7 +275,8 @@ async fn five_days_across_restarts() {
     assert_eq!(world.notices().await.last().unwrap(), "Your mailbox receives mail again");
     assert_eq!(world.admit(1_000).await, Verdict::Fits);
     let told = world.hook.0.lock().unwrap().clone();
-    let expected = ["warned", "warned", "warned", "over", "disabled", "enabled"].map(|s| format!("{USER} {s}"));
+    let expected =
+        ["warned", "warned", "warned", "over", "disabled", "enabled"].map(|s| format!("{USER} {s}"));
     assert_eq!(told, expected);
 }
 

@@ -140,7 +140,9 @@ mod tests {
         assert_eq!(read(b"0S\n0 0\n").limits, Limits::default());
         assert_eq!(read(b"1000C\n7 1\n90").usage, usage(7, 1), "a line that is still being written");
         assert_eq!(read(b"1000S\n         7            1\n").usage, usage(7, 1), "Courier pads");
-        for wrong in [&b""[..], b"1000S", b"1000S\n", b"1S\nx y\n", b"1S\n1\n", b"1S\n5 1\n-6 0\n", b"1S\n1 1\0\n"] {
+        for wrong in
+            [&b""[..], b"1000S", b"1000S\n", b"1S\nx y\n", b"1S\n1\n", b"1S\n5 1\n-6 0\n", b"1S\n1 1\0\n"]
+        {
             assert_eq!(read(wrong).usage, None, "{}", wrong.escape_ascii());
         }
     }

@@ -165,11 +165,7 @@ impl Names {
         Self::from_counted(entries, octets, untold)
     }
     /// As [`Self::from_sorted`], with sizes that are known.
-    pub fn from_counted(
-        entries: Vec<(Uid, Entry)>,
-        octets: u64,
-        untold: BTreeMap<Uid, Option<u64>>,
-    ) -> Self {
+    pub fn from_counted(entries: Vec<(Uid, Entry)>, octets: u64, untold: BTreeMap<Uid, Option<u64>>) -> Self {
         let new = entries.iter().filter(|(_, e)| e.folder == Folder::New).map(|(u, _)| *u).collect();
         let by_uid = entries.into_iter().collect();
         Self { by_uid, new, by_base: None, keys: RandomState::new(), octets, untold }

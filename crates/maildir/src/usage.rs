@@ -394,15 +394,15 @@ impl Core {
     /// Tells `maildirsize` what one of our own verbs did.
     pub fn tell_maildirsize(&self, fs: &Fs, came: Usage, went: Usage) {
         let settings = &self.place.settings;
-        let silent = settings.maildirsize == Maildirsize::Never || settings.uncounted.contains(&self.place.name);
+        let silent =
+            settings.maildirsize == Maildirsize::Never || settings.uncounted.contains(&self.place.name);
         if came == went || silent {
             return;
         }
         let change = |came: u64, went: u64| {
             i64::try_from(came).unwrap_or(i64::MAX).saturating_sub(i64::try_from(went).unwrap_or(i64::MAX))
         };
-        let (octets, messages) =
-            (change(came.storage, went.storage), change(came.messages, went.messages));
+        let (octets, messages) = (change(came.storage, went.storage), change(came.messages, went.messages));
         let told = fs
             .open_root(&self.place.control_root)
             .and_then(|control| maildirsize::add(&control, octets, messages));

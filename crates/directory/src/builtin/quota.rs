@@ -54,7 +54,8 @@ fn number(n: u64) -> i64 {
 }
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<KeptAccount> {
-    let count = |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
+    let count =
+        |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
     Ok((
         row.get(0)?,
         Kept {
@@ -119,8 +120,9 @@ impl Builtin {
     pub fn quota(&self, name: &str) -> Result<(Option<Kept>, SetLimits, SetLimits), Problem> {
         let connection = self.inner.connection.lock();
         let domain = name.rsplit_once('@').map_or("", |(_, domain)| domain);
-        let read: rusqlite::Result<_> =
-            (|| Ok((one(&connection, name)?, limits_of(&connection, name)?, limits_of(&connection, domain)?)))();
+        let read: rusqlite::Result<_> = (|| {
+            Ok((one(&connection, name)?, limits_of(&connection, name)?, limits_of(&connection, domain)?))
+        })();
         read.map_err(|e| self.inner.failed(e))
     }
 
@@ -130,9 +132,8 @@ impl Builtin {
     /// When the file cannot be read.
     pub fn quotas(&self) -> Result<Vec<KeptAccount>, Problem> {
         let connection = self.inner.connection.lock();
-        let read: rusqlite::Result<Vec<_>> = (|| {
-            connection.prepare(&format!("{SELECT} ORDER BY name"))?.query_map([], kept)?.collect()
-        })();
+        let read: rusqlite::Result<Vec<_>> =
+            (|| connection.prepare(&format!("{SELECT} ORDER BY name"))?.query_map([], kept)?.collect())();
         read.map_err(|e| self.inner.failed(e))
     }
 
@@ -176,7 +177,8 @@ impl Builtin {
             return Ok(());
         }
         self.inner.write(|t| {
-            let sql = "INSERT INTO quota_state (name, storage, messages, seen, checked) VALUES (?1, ?2, ?3, ?4, ?4)
+            let sql =
+                "INSERT INTO quota_state (name, storage, messages, seen, checked) VALUES (?1, ?2, ?3, ?4, ?4)
                 ON CONFLICT (name) DO UPDATE SET storage = ?2, messages = ?3, seen = ?4";
             let mut statement = t.prepare_cached(sql)?;
             for (name, storage, messages, seen) in usages {
