@@ -14,6 +14,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("offlineimap3", "a client"),
     ("neomutt", "a client"),
     ("curl", "a client"),
+    ("gsasl", "a client that speaks the mechanisms of SASL"),
     ("python3", "imaplib, a client"),
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
     ("e2fsprogs", "a full ext4, in a file"),
