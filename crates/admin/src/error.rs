@@ -17,6 +17,9 @@ pub enum AdminError {
     /// The mail location cannot be used.
     #[error("{0}")]
     Location(#[from] culver_directory::NotALocation),
+    /// The running server cannot be asked, or says no.
+    #[error("{0}")]
+    Control(String),
     /// No random numbers, or no JSON: never seen.
     #[error("{0} failed: try again")]
     Internal(&'static str),

@@ -2,11 +2,14 @@
 //!
 //! Verbs print nothing themselves and end no process. Every [`AdminError`] says what to do.
 
+mod auth;
+pub mod control;
 mod domain;
 mod error;
 mod password;
 mod user;
 
+pub use auth::{BlocksCommand, run_blocks};
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};

@@ -1,5 +1,6 @@
 //! Names and passwords against the directory.
 
+use crate::blocks::{Block, BlockSettings, Blocks};
 use crate::cache::Cache;
 use crate::claim::Claim;
 use crate::denied::Denied;
@@ -86,6 +87,8 @@ pub struct AuthSettings {
     pub master_separator: Option<char>,
     /// The account that ANONYMOUS opens.
     pub anonymous: Option<String>,
+    /// When somebody is blocked.
+    pub blocks: BlockSettings,
 }
 
 impl Default for AuthSettings {
@@ -96,6 +99,7 @@ impl Default for AuthSettings {
             tls_required: true,
             master_separator: None,
             anonymous: None,
+            blocks: BlockSettings::default(),
         }
     }
 }
@@ -144,9 +148,21 @@ pub struct Memory {
     weak: Mutex<HashSet<String>>,
     attempts: Mutex<HashMap<String, u32>>,
     seats: Seats,
+    blocks: Blocks,
 }
 
 impl Memory {
+    /// Who is blocked.
+    pub fn blocked(&self) -> Vec<Block> {
+        self.blocks.list(Instant::now().into_std())
+    }
+
+    /// Ends the blocks for which this is true: network (as its first address) and account, `None` for all from there.
+    /// Gives those that ended.
+    pub fn lift(&self, which: impl Fn(IpAddr, Option<&str>) -> bool) -> Vec<Block> {
+        self.blocks.lift(Instant::now().into_std(), which)
+    }
+
     /// Nothing happened yet.
     pub fn new() -> Arc<Self> {
         let mut secret = [0; 32];
@@ -164,6 +180,7 @@ impl Memory {
             weak: Mutex::default(),
             attempts: Mutex::default(),
             seats: Seats::default(),
+            blocks: Blocks::default(),
         })
     }
 }
@@ -325,14 +342,16 @@ impl Auth {
             let seed = self.seed(claim.login.as_str());
             let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
             let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
+            let guess = self.fingerprint(&password);
             self.hash(move || stored.verify(&password)).await;
-            return Err(No::wrong("unknown user"));
+            return Err(No::wrong("unknown user").guessed(guess));
         };
         if password.is_empty()
             || password.len() > LONGEST_PASSWORD
             || !self.is_right(&found.account, password, peer).await?
         {
-            return Err(No::wrong("password mismatch").of(&found.account));
+            let guess = self.fingerprint(password);
+            return Err(No::wrong("password mismatch").of(&found.account).guessed(guess));
         }
         self.let_in(found, &claim, peer).await
     }
@@ -346,7 +365,18 @@ impl Auth {
         if let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std()) {
             return Err(No::because(Denied::TooManyFailures { wait }, "too many failures of this network"));
         }
-        Ok(())
+        self.not_blocked(None, peer)
+    }
+
+    fn not_blocked(&self, account: Option<&str>, peer: &Peer) -> Result<(), No> {
+        let now = Instant::now().into_std();
+        match self.memory.blocks.blocked(network(peer.remote.ip()), account, now) {
+            None => Ok(()),
+            Some(Block { account, guesses, left, .. }) => {
+                let what = if account.is_some() { "the account is blocked for this network" } else { "the network is blocked" };
+                Err(No::because(Denied::Blocked { guesses, wait: left }, what))
+            }
+        }
     }
 
     /// The names of somebody who asks.
@@ -356,7 +386,9 @@ impl Auth {
     }
 
     /// Whose proof is asked for: a master's when somebody wants to be somebody else, else an account's.
+    /// Nobody's who is blocked.
     pub(crate) async fn find(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
         if claim.target.is_some()
             && let Some(masters) = &self.backends.masters
             && let Some(account) = masters.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?
@@ -390,6 +422,7 @@ impl Auth {
         self.delay_until(&account, peer).await?;
         self.memory.attempts.lock().remove(&peer.session);
         self.memory.accounts.forgive(&claim.login.as_str().to_owned());
+        self.memory.blocks.succeeded(network(peer.remote.ip()), claim.login.as_str());
         let Some(target) = target.or(named.as_ref()) else { return Ok(account) };
         let other = self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))?;
         let Some(other) = other else {
@@ -473,6 +506,12 @@ impl Auth {
         *blake3::keyed_hash(&self.memory.secret, name.as_bytes()).as_bytes()
     }
 
+    /// Tells guesses apart, in this process alone.
+    pub(crate) fn fingerprint(&self, guess: &[u8]) -> u64 {
+        let hash = blake3::keyed_hash(&self.memory.secret, guess);
+        hash.as_bytes().iter().take(8).fold(0, |all, b| (all << 8) | u64::from(*b))
+    }
+
     pub(crate) fn offers_binding(&self, hash: scram::Hash, peer: &Peer) -> bool {
         self.mechanisms(peer.secured).iter().any(|m| m.binds_channel() && m.scram() == Some(hash))
     }
@@ -536,11 +575,19 @@ impl Auth {
         let ip = peer.remote.ip();
         let mut delay = Duration::ZERO;
         if guess {
-            let first = self.settings.failure_delay;
-            delay = self.memory.networks.failed(network(ip), first, begun.into_std());
-            if let Ok(claim) = self.claim(user, b"") {
-                let name = claim.login.to_string();
-                delay = delay.max(self.memory.accounts.failed(name, first, begun.into_std()));
+            let (first, begun) = (self.settings.failure_delay, begun.into_std());
+            delay = self.memory.networks.failed(network(ip), first, begun);
+            let name = self.claim(user, b"").ok().map(|claim| claim.login.to_string());
+            // A client that is set up wrongly sends the same name for ever: one guess.
+            let guess = no.guess.or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
+            let blocks = &self.settings.blocks;
+            for block in self.memory.blocks.failed(network(ip), name.as_deref(), guess, blocks, begun) {
+                let Block { network, account, guesses, left } = block;
+                let seconds = left.as_secs();
+                self.events.emit(Event::Blocked { network, account, guesses, seconds, from: peer.origin() });
+            }
+            if let Some(name) = name {
+                delay = delay.max(self.memory.accounts.failed(name, first, begun));
             }
             if no.no_delay {
                 delay = Duration::ZERO;
@@ -578,11 +625,13 @@ pub(crate) struct No {
     pub reason: String,
     /// Is the account one whose failures do not wait (`nodelay`)?
     no_delay: bool,
+    /// What tells this guess from others, where it is known.
+    guess: Option<u64>,
 }
 
 impl No {
     pub fn because(denied: Denied, reason: &str) -> Self {
-        Self { denied, reason: reason.to_owned(), no_delay: false }
+        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None }
     }
 
     /// They do not know the password, or whatever else proves it.
@@ -591,7 +640,12 @@ impl No {
     }
 
     pub fn syntax(text: String) -> Self {
-        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false }
+        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false, guess: None }
+    }
+
+    /// It was this guess.
+    pub fn guessed(self, fingerprint: u64) -> Self {
+        Self { guess: Some(fingerprint), ..self }
     }
 
     /// It was this account's proof that failed.

@@ -332,10 +332,11 @@ impl Exchange {
         let tokens = self.auth.backends.tokens.as_ref();
         let tokens = tokens.ok_or_else(|| No::wrong("no source of tokens is configured"))?;
         if bearer.token.is_empty() {
-            return Err(No::wrong("no token was sent"));
+            return Err(No::wrong("no token was sent").guessed(0));
         }
         let claims = tokens.verify(&bearer.token).await.map_err(|why| self.auth.outage(&why, &self.peer))?;
-        let claims = claims.ok_or_else(|| No::wrong("the token is not good"))?;
+        let guess = self.auth.fingerprint(bearer.token.as_bytes());
+        let claims = claims.ok_or_else(|| No::wrong("the token is not good").guessed(guess))?;
         let authorize = bearer.user.as_deref().unwrap_or_default();
         let claim = Claim::parse(claims.user.as_bytes(), authorize.as_bytes(), None);
         let claim = claim.map_err(|why| No::wrong(&format!("the token is of {:?}: {why}", claims.user)))?;

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod auth;
+mod blocks;
 mod cache;
 mod claim;
 mod denied;
@@ -23,7 +24,9 @@ pub mod sasl {
 }
 
 pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Memory, Peer, Secured};
+pub use blocks::{Block, BlockSettings};
 pub use claim::MASTERS;
 pub use denied::Denied;
+pub use penalty::network;
 pub use exchange::{Exchange, Progress};
 pub use seats::{Seat, Seats};

@@ -48,6 +48,9 @@ fn own(event: &Event) -> Value {
         Event::SessionsNearLimit { account, open, limit, .. } => {
             json!({"account": account, "open": open, "limit": limit})
         }
+        Event::Blocked { network, account, guesses, seconds, .. } => json!({
+            "network": network.to_string(), "account": account, "guesses": guesses, "seconds": seconds,
+        }),
         Event::LoginFailed { attempt, .. } => json!({
             "user": attempt.user, "method": attempt.method, "reason": attempt.reason,
             "attempts": attempt.attempts, "elapsed_ms": attempt.elapsed.as_millis() as u64,

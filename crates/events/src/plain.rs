@@ -36,6 +36,11 @@ pub fn render(event: &Event) -> String {
             clean(account),
             about(from)
         ),
+        Event::Blocked { network, account, guesses, seconds, from } => format!(
+            "{} blocked from {network} for {seconds} s after {guesses} different guesses (culver auth blocks list); {}",
+            account.as_deref().map_or_else(|| "everybody".to_owned(), clean),
+            about(from)
+        ),
         Event::LoginFailed { attempt, from } => format!(
             "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
             clean(&attempt.user),
