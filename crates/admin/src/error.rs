@@ -29,6 +29,9 @@ pub enum AdminError {
 fn hint(problem: &Problem) -> String {
     match problem {
         Problem::NoDomain(name) => format!(" (culver domain add {name})"),
+        Problem::NoDevice(name, _) | Problem::TooManyDevices(name, _) => {
+            format!(" (culver user app-password list {name})")
+        }
         Problem::NoUser(_) => " (culver user list)".to_owned(),
         Problem::UserExists(name) => format!(" (culver user passwd {name})"),
         Problem::DomainInUse(name, _) => format!(" (culver user list --domain {name})"),

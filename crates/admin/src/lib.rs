@@ -2,6 +2,7 @@
 //!
 //! Verbs print nothing themselves and end no process. Every [`AdminError`] says what to do.
 
+mod app_password;
 mod auth;
 pub mod control;
 mod domain;
@@ -9,6 +10,7 @@ mod error;
 mod password;
 mod user;
 
+pub use app_password::AppPasswordCommand;
 pub use auth::{BlocksCommand, run_blocks};
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;

@@ -1,14 +1,15 @@
 //! Names and passwords against the directory.
 
+use crate::app_password::{self, Uses};
 use crate::blocks::{Block, BlockSettings, Blocks};
 use crate::cache::Cache;
 use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
 use crate::penalty::{Penalties, network};
-use crate::scheme::Stored;
+use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
-use culver_directory::{Account, Directory, Login, Outage, Proof, Secret, Source, TokenVerifier};
+use culver_directory::{Account, AppPassword, Directory, Login, Outage, Proof, Secret, Source, TokenVerifier};
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
@@ -89,6 +90,8 @@ pub struct AuthSettings {
     pub anonymous: Option<String>,
     /// When somebody is blocked.
     pub blocks: BlockSettings,
+    /// How a password that is stored by a weak scheme is stored anew when its owner logs in with it; `None`: it stays.
+    pub rehash: Option<Make>,
 }
 
 impl Default for AuthSettings {
@@ -100,6 +103,7 @@ impl Default for AuthSettings {
             master_separator: None,
             anonymous: None,
             blocks: BlockSettings::default(),
+            rehash: None,
         }
     }
 }
@@ -149,6 +153,7 @@ pub struct Memory {
     attempts: Mutex<HashMap<String, u32>>,
     seats: Seats,
     blocks: Blocks,
+    uses: Uses,
 }
 
 impl Memory {
@@ -181,6 +186,7 @@ impl Memory {
             attempts: Mutex::default(),
             seats: Seats::default(),
             blocks: Blocks::default(),
+            uses: Uses::default(),
         })
     }
 }
@@ -346,6 +352,12 @@ impl Auth {
             self.hash(move || stored.verify(&password)).await;
             return Err(No::wrong("unknown user").guessed(guess));
         };
+        if app_password::can_be(password)
+            && let all = self.app_passwords(&found.account, peer).await?
+            && let Some(one) = app_password::which(&all, password)
+        {
+            return self.let_in_by(one, found, &claim, peer).await;
+        }
         if password.is_empty()
             || password.len() > LONGEST_PASSWORD
             || !self.is_right(&found.account, password, peer).await?
@@ -398,6 +410,71 @@ impl Auth {
         let account =
             self.backends.directory.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
         Ok(account.map(|account| Found { master: account.master, account }))
+    }
+
+    pub(crate) async fn app_passwords(&self, account: &Account, peer: &Peer) -> Result<Vec<AppPassword>, No> {
+        let all = self.backends.directory.app_passwords(&account.name).await;
+        all.map_err(|why| self.outage(&why, peer))
+    }
+
+    /// They have an app password; is it for this service?
+    pub(crate) async fn let_in_by(
+        &self,
+        one: &AppPassword,
+        found: Found,
+        claim: &Claim,
+        peer: &Peer,
+    ) -> Result<Arc<Account>, No> {
+        if !one.services.is_empty() && !one.services.iter().any(|s| s == peer.service) {
+            let reason = format!("the app password {} is not for {}", one.device, peer.service);
+            return Err(No::because(Denied::NotAllowedHere, &reason));
+        }
+        let owner = found.account.name.clone();
+        // A device is nobody's master.
+        let account = self.let_in(Found { master: false, ..found }, claim, peer).await?;
+        let at = i64::try_from(culver_events::clock::now().as_secs()).unwrap_or(i64::MAX);
+        let address = peer.remote.ip().to_string();
+        self.memory.uses.note(&owner, &one.device, at, address, Instant::now().into_std());
+        Ok(account)
+    }
+
+    /// Writes when app passwords were used last, as long as the server runs, and what is left when `stop` comes. For a task
+    /// of its own: logins do not wait for it.
+    pub async fn write_uses(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let mut going = true;
+        while going {
+            tokio::select! {
+                () = self.memory.uses.some() => {}
+                () = &mut stop => going = false,
+            }
+            for ((account, device), (at, address)) in self.memory.uses.take() {
+                let written = self.backends.directory.app_password_used(&account, &device, at, &address).await;
+                if let Err(why) = written {
+                    let what = format!("the last use of an app password was not written: {why}");
+                    self.events.emit(Event::Fault { account, what, session: String::new() });
+                }
+            }
+        }
+    }
+
+    /// Stores a weak password anew, now that it is known. Whatever goes wrong, the login goes on.
+    async fn rehash(&self, account: &Account, old: &str, scheme: &str, password: &[u8], peer: &Peer) -> bool {
+        let (Some(how), Ok(password)) = (self.settings.rehash, std::str::from_utf8(password)) else { return false };
+        let password = password.to_owned();
+        let Some(Some(new)) = self.hash(move || make(how, &password)).await else { return false };
+        match self.backends.directory.replace_password(&account.name, old, &new).await {
+            Ok(true) => {
+                let account = account.name.clone();
+                self.events.emit(Event::PasswordRehashed { account, scheme: scheme.to_owned() });
+                true
+            }
+            Ok(false) => false,
+            Err(why) => {
+                self.fault(&account.name, &format!("a weak password was not stored anew: {why}"), peer);
+                false
+            }
+        }
     }
 
     /// They are who they say; may they log in, and as whom? Tells what remembers failures.
@@ -474,14 +551,14 @@ impl Auth {
             return Ok(true);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
-        let (name, password) = (account.name.clone(), password.to_vec());
-        let verdict = self.hash(move || stored.verify(&password, &name)).await;
+        let (name, given) = (account.name.clone(), password.to_vec());
+        let verdict = self.hash(move || stored.verify(&given, &name)).await;
         let right = verdict
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
             self.memory.cache.remember(token, Instant::now().into_std());
-            if weak {
+            if weak && !self.rehash(account, text, &scheme, password, peer).await {
                 self.tell_weak(&account.name, scheme);
             }
         }

@@ -229,7 +229,9 @@ mod tests {
         assert_eq!([fail(now), fail(now)], [0, 0]);
         assert_eq!([fail(now + SETTINGS.period), fail(now + SETTINGS.period)], [0, 0]);
         blocks.succeeded(home, "anna");
-        assert_eq!([fail(now + SETTINGS.period), fail(now + SETTINGS.period)], [0, 1]);
+        assert_eq!([fail(now + SETTINGS.period), fail(now + SETTINGS.period)], [0, 0]);
+        // The third of the account, and the fifth of the network, of which success forgave nothing.
+        assert_eq!(fail(now + SETTINGS.period), 2);
         let never = BlockSettings { guesses: 0, network_guesses: 0, ..SETTINGS };
         assert!((0..100).all(|n| blocks.failed(home, Some("bob"), Some(n), &never, now).is_empty()));
     }

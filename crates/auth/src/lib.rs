@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod app_password;
 mod auth;
 mod blocks;
 mod cache;

@@ -126,6 +126,22 @@ section! {
     }
 }
 
+choice! {
+    /// How weak passwords are stored anew.
+    Rehash {
+        /// Not at all.
+        "no" => No,
+        /// Serves PLAIN and SCRAM.
+        "scram-sha-256" => ScramSha256,
+        /// Hardest to guess for a thief.
+        "argon2id" => Argon2id,
+        /// Read by many other programs.
+        "sha512-crypt" => Sha512Crypt,
+        /// bcrypt.
+        "blf-crypt" => BlfCrypt,
+    } default No
+}
+
 section! {
     /// Who may log in, and how.
     Auth {
@@ -145,6 +161,9 @@ section! {
         block_period: Duration = Duration::from_secs(15 * 60), Reload, "\"1h\"";
         /// A block lasts so long.
         block_time: Duration = Duration::from_secs(15 * 60), Reload, "\"1h\"";
+        /// Passwords in the built-in directory that are stored by a weak scheme (MD5, DES) are stored anew by this one when their
+        /// owners log in with them. `no`: they stay as they are, and the log tells.
+        rehash: Rehash = Rehash::No, Reload, "\"scram-sha-256\"";
         /// SASL mechanisms that are offered, the preferred ones first. Empty: PLAIN and LOGIN, SCRAM and CRAM-MD5 when every
         /// password is stored so that they work for all, EXTERNAL to clients with a certificate, OAUTHBEARER and XOAUTH2 when
         /// there is a source for tokens. Clients take the strongest one before anybody knows who they are: what is named here

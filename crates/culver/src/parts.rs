@@ -7,6 +7,7 @@ use culver_admin::control::{AuthVerbs, Control};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_auth::sasl::Mechanism;
+use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
@@ -75,6 +76,11 @@ impl Parts {
             "imap" | "imaps" => self.imap.clone(),
             other => anyhow::bail!("nothing serves {other}"),
         })
+    }
+
+    /// Who checks logins. Its memory is that of all services.
+    pub fn auth(&self, settings: &Settings) -> Arc<Auth> {
+        auth(settings, &self.lasting)
     }
 
     /// The verbs of administration that need the running server.
@@ -162,6 +168,13 @@ fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
             network_guesses: auth.block_network_after,
             period: auth.block_period,
             length: auth.block_time,
+        },
+        rehash: match auth.rehash {
+            set::Rehash::No => None,
+            set::Rehash::ScramSha256 => Some(Make::ScramSha256),
+            set::Rehash::Argon2id => Some(Make::Argon2id),
+            set::Rehash::Sha512Crypt => Some(Make::Sha512Crypt),
+            set::Rehash::BlfCrypt => Some(Make::BlfCrypt),
         },
     };
     Auth::build(lasting.backends.clone(), auth, lasting.events.clone(), lasting.memory.clone())

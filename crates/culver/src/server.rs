@@ -94,6 +94,9 @@ impl Server {
             helpers.spawn(name, culver_net::accept(listener, service, front.clone()));
         }
         self.open_control(&parts, &front, &helpers);
+        let stop = stopper.shutdown();
+        let uses = parts.auth(&self.settings).write_uses(async move { stop.wait().await });
+        helpers.spawn("last uses of app passwords", uses);
         drop(front);
         if let Some(tls) = &self.tls {
             let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());

@@ -182,6 +182,13 @@ pub enum Event {
         /// The scheme, such as `CRYPT`.
         scheme: String,
     },
+    /// A password that was stored by a weak scheme has been stored anew, when its owner logged in with it.
+    PasswordRehashed {
+        /// The canonical name.
+        account: String,
+        /// The scheme that it had.
+        scheme: String,
+    },
     /// A session ended.
     SessionEnded {
         /// Who; `None` when nobody had logged in.
@@ -265,6 +272,7 @@ impl Event {
             | Self::CertificatesLoaded { .. }
             | Self::Login { .. }
             | Self::LoginAs { .. }
+            | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. } => Level::Info,
             Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
@@ -297,6 +305,7 @@ impl Event {
             Self::Blocked { .. } => "blocked",
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
+            Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
             Self::Repaired { .. } => "repaired",
             Self::Fault { .. } => "fault",

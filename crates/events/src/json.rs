@@ -55,6 +55,7 @@ fn own(event: &Event) -> Value {
             "user": attempt.user, "method": attempt.method, "reason": attempt.reason,
             "attempts": attempt.attempts, "elapsed_ms": attempt.elapsed.as_millis() as u64,
         }),
+        Event::PasswordRehashed { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::WeakPassword { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::SessionEnded { account, why, received, sent, .. } => {
             json!({"account": account, "why": why, "received": received, "sent": sent})

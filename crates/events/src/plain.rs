@@ -56,6 +56,9 @@ pub fn render(event: &Event) -> String {
             clean(scheme),
             clean(account)
         ),
+        Event::PasswordRehashed { account, scheme } => {
+            format!("the password of {}, stored by the weak scheme {}, was stored anew", clean(account), clean(scheme))
+        }
         Event::SessionEnded { account, why, received, sent, from } => format!(
             "session of {} ended: {}; in={received} out={sent}; {}",
             account.as_deref().map_or_else(|| "nobody".to_owned(), clean),

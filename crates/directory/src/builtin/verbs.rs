@@ -144,8 +144,10 @@ fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
         let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
             AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
         let mut serves = 0;
+        let (apps, mixed) = super::logins::hinder_scram(connection)?;
         for (proof, scheme) in PROOFS {
-            if connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
+            let hindered = if proof == Proof::ScramSha256 { mixed } else { apps };
+            if !hindered && connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
                 serves |= bit(proof);
             }
         }
@@ -153,6 +155,16 @@ fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
         schemes.seen.store(version, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// An account, and whether it is a master user.
+pub(super) fn find_with_master(inner: &Inner, login: &Login) -> Result<Option<(User, bool)>, Problem> {
+    let found = find(inner, login)?;
+    let master = |user: User| {
+        let master = super::logins::is_master(&inner.connection.lock(), &user.name);
+        master.map(|master| (user, master)).map_err(|e| inner.failed(e))
+    };
+    found.map(master).transpose()
 }
 
 pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem> {
@@ -165,7 +177,7 @@ pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, 
     primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
 }
 
-fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
+pub(super) fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
          AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
