@@ -53,7 +53,8 @@ pub fn run(command: &AppPasswordCommand, builtin: &Builtin) -> Result<String, Ad
             let shown = generate().ok_or(AdminError::Internal("making random numbers"))?;
             let own = salted_like(builtin, name)?;
             let now = i64::try_from(culver_events::clock::now().as_secs()).unwrap_or(i64::MAX);
-            let services = service.iter().map(|s| s.trim().to_ascii_lowercase()).filter(|s| !s.is_empty()).collect();
+            let services =
+                service.iter().map(|s| s.trim().to_ascii_lowercase()).filter(|s| !s.is_empty()).collect();
             let new = stored(device.trim(), &shown, own.as_ref(), services, now);
             let new = new.ok_or(AdminError::Internal("making random numbers"))?;
             let name = builtin.add_app_password(name, &new)?;
@@ -72,8 +73,10 @@ pub fn run(command: &AppPasswordCommand, builtin: &Builtin) -> Result<String, Ad
             }
             let mut table = table(["Device", "Services", "Made", "Last used", "From"]);
             for one in all {
-                let services = if one.services.is_empty() { "all".to_owned() } else { one.services.join(", ") };
-                let (used, from) = one.used.map_or(("never".to_owned(), String::new()), |(at, from)| (time(at), from));
+                let services =
+                    if one.services.is_empty() { "all".to_owned() } else { one.services.join(", ") };
+                let (used, from) =
+                    one.used.map_or(("never".to_owned(), String::new()), |(at, from)| (time(at), from));
                 table.add_row([one.device, services, time(one.created), used, from]);
             }
             Ok(table.to_string())

@@ -48,7 +48,8 @@ pub fn run_blocks(command: &BlocksCommand, state_dir: &Path) -> Result<String, A
         BlocksCommand::Lift { account, network, json, .. } => {
             let mut arguments = Map::new();
             if let Some(account) = account {
-                let login = Login::parse(account.as_bytes()).map_err(culver_directory::builtin::Problem::from)?;
+                let login =
+                    Login::parse(account.as_bytes()).map_err(culver_directory::builtin::Problem::from)?;
                 arguments.insert("account".to_owned(), login.as_str().into());
             }
             if let Some(network) = network {
@@ -59,7 +60,11 @@ pub fn run_blocks(command: &BlocksCommand, state_dir: &Path) -> Result<String, A
                 return Ok(lifted.to_string());
             }
             let count = lifted.as_array().map_or(0, Vec::len);
-            Ok(listed(&lifted, "There was no such block").replacen("Account", &format!("Lifted ({count})"), 1))
+            Ok(listed(&lifted, "There was no such block").replacen(
+                "Account",
+                &format!("Lifted ({count})"),
+                1,
+            ))
         }
     }
 }

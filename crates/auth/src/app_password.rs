@@ -30,7 +30,13 @@ pub fn generate() -> Option<String> {
 }
 
 /// What is stored of one. `own` is the account's own password, or another app password of it, as stored.
-pub fn stored(device: &str, shown: &str, own: Option<&scram::Stored>, services: Vec<String>, now: i64) -> Option<AppPassword> {
+pub fn stored(
+    device: &str,
+    shown: &str,
+    own: Option<&scram::Stored>,
+    services: Vec<String>,
+    now: i64,
+) -> Option<AppPassword> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).ok()?;
     let plain = bare(shown.as_bytes())?;
@@ -61,14 +67,18 @@ pub(crate) fn can_be(typed: &[u8]) -> bool {
 /// Which of them is it?
 pub(crate) fn which<'a>(all: &'a [AppPassword], typed: &[u8]) -> Option<&'a AppPassword> {
     let plain = bare(typed)?;
-    let right = |p: &&AppPassword| Stored::parse(&p.password).is_ok_and(|s| s.verify(plain.as_bytes(), "") == Ok(true));
+    let right = |p: &&AppPassword| {
+        Stored::parse(&p.password).is_ok_and(|s| s.verify(plain.as_bytes(), "") == Ok(true))
+    };
     all.iter().find(right)
 }
 
 /// The forms for SCRAM, each with the number of its app password.
 pub(crate) fn for_scram(all: &[AppPassword]) -> Vec<(usize, scram::Stored)> {
     let forms = all.iter().enumerate().flat_map(|(index, p)| p.scram.iter().map(move |text| (index, text)));
-    forms.filter_map(|(index, text)| Some((index, scram::Stored::parse(scram::Hash::Sha256, text)?))).collect()
+    forms
+        .filter_map(|(index, text)| Some((index, scram::Stored::parse(scram::Hash::Sha256, text)?)))
+        .collect()
 }
 
 /// A use is written at most so often for each app password.
@@ -136,7 +146,14 @@ mod tests {
         for typed in [shown.clone(), shown.to_uppercase(), shown.replace('-', ""), shown.replace('-', " ")] {
             assert_eq!(which(&all, typed.as_bytes()).map(|p| p.device.as_str()), Some("Phone"), "{typed}");
         }
-        for typed in ["", "secret", &shown[..23], &format!("{shown}a"), &shown.replace('-', "1"), "aaaa-aaaa-aaaa-aaaa-aaaa"] {
+        for typed in [
+            "",
+            "secret",
+            &shown[..23],
+            &format!("{shown}a"),
+            &shown.replace('-', "1"),
+            "aaaa-aaaa-aaaa-aaaa-aaaa",
+        ] {
             assert!(which(&all, typed.as_bytes()).is_none(), "{typed}");
         }
         let forms = for_scram(&all);
@@ -147,13 +164,17 @@ mod tests {
     #[test]
     fn a_use_is_noted_once_a_minute() {
         let (uses, now) = (Uses::default(), Instant::now());
-        let note = |device: &str, at, now| uses.note("a@example.com", device, at, "192.0.2.1".to_owned(), now);
+        let note =
+            |device: &str, at, now| uses.note("a@example.com", device, at, "192.0.2.1".to_owned(), now);
         note("Phone", 1, now);
         note("Phone", 2, now + Duration::from_secs(59));
         note("Tablet", 3, now);
         let mut taken = uses.take();
         taken.sort();
-        assert_eq!(taken.iter().map(|((_, device), (at, _))| (device.as_str(), *at)).collect::<Vec<_>>(), [("Phone", 1), ("Tablet", 3)]);
+        assert_eq!(
+            taken.iter().map(|((_, device), (at, _))| (device.as_str(), *at)).collect::<Vec<_>>(),
+            [("Phone", 1), ("Tablet", 3)]
+        );
         assert!(uses.take().is_empty());
         note("Phone", 60, now + Duration::from_secs(60));
         assert_eq!(uses.take().len(), 1);

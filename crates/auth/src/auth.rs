@@ -9,7 +9,9 @@ use crate::exchange::Exchange;
 use crate::penalty::{Penalties, network};
 use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
-use culver_directory::{Account, AppPassword, Directory, Login, Outage, Proof, Secret, Source, TokenVerifier};
+use culver_directory::{
+    Account, AppPassword, Directory, Login, Outage, Proof, Secret, Source, TokenVerifier,
+};
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
@@ -385,7 +387,11 @@ impl Auth {
         match self.memory.blocks.blocked(network(peer.remote.ip()), account, now) {
             None => Ok(()),
             Some(Block { account, guesses, left, .. }) => {
-                let what = if account.is_some() { "the account is blocked for this network" } else { "the network is blocked" };
+                let what = if account.is_some() {
+                    "the account is blocked for this network"
+                } else {
+                    "the network is blocked"
+                };
                 Err(No::because(Denied::Blocked { guesses, wait: left }, what))
             }
         }
@@ -449,7 +455,8 @@ impl Auth {
                 () = &mut stop => going = false,
             }
             for ((account, device), (at, address)) in self.memory.uses.take() {
-                let written = self.backends.directory.app_password_used(&account, &device, at, &address).await;
+                let written =
+                    self.backends.directory.app_password_used(&account, &device, at, &address).await;
                 if let Err(why) = written {
                     let what = format!("the last use of an app password was not written: {why}");
                     self.events.emit(Event::Fault { account, what, session: String::new() });
@@ -460,7 +467,9 @@ impl Auth {
 
     /// Stores a weak password anew, now that it is known. Whatever goes wrong, the login goes on.
     async fn rehash(&self, account: &Account, old: &str, scheme: &str, password: &[u8], peer: &Peer) -> bool {
-        let (Some(how), Ok(password)) = (self.settings.rehash, std::str::from_utf8(password)) else { return false };
+        let (Some(how), Ok(password)) = (self.settings.rehash, std::str::from_utf8(password)) else {
+            return false;
+        };
         let password = password.to_owned();
         let Some(Some(new)) = self.hash(move || make(how, &password)).await else { return false };
         match self.backends.directory.replace_password(&account.name, old, &new).await {
@@ -656,7 +665,8 @@ impl Auth {
             delay = self.memory.networks.failed(network(ip), first, begun);
             let name = self.claim(user, b"").ok().map(|claim| claim.login.to_string());
             // A client that is set up wrongly sends the same name for ever: one guess.
-            let guess = no.guess.or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
+            let guess =
+                no.guess.or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
             let blocks = &self.settings.blocks;
             for block in self.memory.blocks.failed(network(ip), name.as_deref(), guess, blocks, begun) {
                 let Block { network, account, guesses, left } = block;

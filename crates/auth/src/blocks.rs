@@ -98,10 +98,10 @@ impl Blocks {
         now: Instant,
     ) -> Vec<Block> {
         let mut tables = self.tables.lock();
-        let keys = [(account.map(|a| (network, Some(a.to_owned()))), settings.guesses), (
-            Some((network, None)),
-            settings.network_guesses,
-        )];
+        let keys = [
+            (account.map(|a| (network, Some(a.to_owned()))), settings.guesses),
+            (Some((network, None)), settings.network_guesses),
+        ];
         let mut begun = Vec::new();
         for (key, most) in keys {
             let Some(key) = key.filter(|_| most > 0) else { continue };

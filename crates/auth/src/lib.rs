@@ -28,6 +28,6 @@ pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Memory, Peer, Secur
 pub use blocks::{Block, BlockSettings};
 pub use claim::MASTERS;
 pub use denied::Denied;
-pub use penalty::network;
 pub use exchange::{Exchange, Progress};
+pub use penalty::network;
 pub use seats::{Seat, Seats};

@@ -26,7 +26,9 @@ fn house(settings: AuthSettings, users: &[(&str, &str)]) -> House {
     builtin.add_domain("example.com").unwrap();
     for (user, password) in users {
         let password = Some((*password).to_owned()).filter(|p| !p.is_empty());
-        builtin.add_user(&format!("{user}@example.com"), &NewUser { password, ..NewUser::default() }).unwrap();
+        builtin
+            .add_user(&format!("{user}@example.com"), &NewUser { password, ..NewUser::default() })
+            .unwrap();
     }
     let (events, recorded) = Events::recorder();
     let settings = AuthSettings { failure_delay: Duration::ZERO, ..settings };
@@ -73,7 +75,9 @@ impl House {
         let own = own.and_then(|s| s.scram(Hash::Sha256));
         let services = services.iter().map(|s| (*s).to_owned()).collect();
         let shown = generate().unwrap();
-        self.builtin.add_app_password(&name, &stored(device, &shown, own.as_ref(), services, 7).unwrap()).unwrap();
+        self.builtin
+            .add_app_password(&name, &stored(device, &shown, own.as_ref(), services, 7).unwrap())
+            .unwrap();
         shown
     }
 }
@@ -85,7 +89,9 @@ async fn a_password_for_each_device() {
     let imap = peer("imap", "192.0.2.1");
     let phone = house.device("anna", "Phone", &[]);
     let tablet = house.device("anna", "Tablet", &["imap", "smtp"]);
-    for (user, password) in [("anna", &phone), ("anna", &phone.replace('-', " ").to_uppercase()), ("anna", &tablet)] {
+    for (user, password) in
+        [("anna", &phone), ("anna", &phone.replace('-', " ").to_uppercase()), ("anna", &tablet)]
+    {
         assert_eq!(house.verify(user, password, &imap).await, Ok("anna@example.com".to_owned()));
     }
     assert!(house.verify("anna", "secret", &imap).await.is_ok(), "the account's own password stays");
@@ -145,7 +151,8 @@ async fn the_last_use_is_written_beside_logins() {
     drop(stop);
     writer.await.unwrap();
     let all = house.builtin.list_app_passwords("anna@example.com").unwrap();
-    let used: Vec<_> = all.iter().map(|p| (p.device.as_str(), p.used.as_ref().map(|(_, a)| a.as_str()))).collect();
+    let used: Vec<_> =
+        all.iter().map(|p| (p.device.as_str(), p.used.as_ref().map(|(_, a)| a.as_str()))).collect();
     assert_eq!(used, [("Phone", Some("192.0.2.9")), ("Tablet", None)]);
     assert!(all[0].used.as_ref().unwrap().0 >= i64::try_from(before).unwrap());
 }
@@ -205,7 +212,10 @@ async fn weak_passwords_are_stored_anew_when_that_is_asked_for() {
 #[tokio::test]
 async fn who_guesses_too_much_is_blocked() {
     let blocks = BlockSettings { guesses: 3, network_guesses: 6, ..BlockSettings::default() };
-    let house = house(AuthSettings { blocks, ..AuthSettings::default() }, &[("anna", "{PLAIN}secret"), ("bob", "{PLAIN}secret")]);
+    let house = house(
+        AuthSettings { blocks, ..AuthSettings::default() },
+        &[("anna", "{PLAIN}secret"), ("bob", "{PLAIN}secret")],
+    );
     let (home, away) = (peer("imap", "192.0.2.1"), peer("imap", "192.0.2.2"));
     // A telephone with an old password does no harm.
     for _ in 0..20 {
@@ -219,7 +229,10 @@ async fn who_guesses_too_much_is_blocked() {
     let denied = house.verify("anna", "secret", &home).await.unwrap_err();
     assert!(matches!(denied, Denied::Blocked { guesses: 3, .. }), "{denied:?}");
     let text = denied.text();
-    assert!(text.starts_with("3 different passwords were tried") && text.ends_with("in 15 minutes"), "{text}");
+    assert!(
+        text.starts_with("3 different passwords were tried") && text.ends_with("in 15 minutes"),
+        "{text}"
+    );
     let mut exchange = house.auth.start(Mechanism::ScramSha256, &home, None);
     let first = exchange.step(b"n,,n=anna@example.com,r=abc").await;
     assert!(matches!(first, Progress::Denied(Denied::Blocked { .. })));

@@ -47,6 +47,8 @@ enum Command {
     Auth(WithConfig<AuthCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Mailbox Routes: where mail for an address goes.
+    Route(WithConfig<culver_admin::RouteCommand>),
 }
 
 /// `culver auth`.
@@ -102,6 +104,18 @@ fn run(command: Command) -> Result<()> {
             let settings = config_command::read(&with.config)?.settings;
             let AuthCommand::Blocks(command) = &with.command;
             println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
+            Ok(())
+        }
+        Command::Route(with) => {
+            let settings = config_command::read(&with.config)?.settings;
+            let builtin = parts::builtin_directory(&settings)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let directory = {
+                let _entered = runtime.enter();
+                parts::directory(&settings)?
+            };
+            let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
+            println!("{}", done?);
             Ok(())
         }
         Command::Domain(with) => {

@@ -6,7 +6,7 @@ use crate::{config_command, serve};
 use anyhow::{Context, Result};
 use culver_config::Settings;
 use culver_events::{Event, Events};
-use culver_net::{UnixPath, Front, Listener, Stopper, Tasks, TlsAcceptor};
+use culver_net::{Front, Listener, Stopper, Tasks, TlsAcceptor, UnixPath};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,7 +138,8 @@ impl Server {
                 helpers.spawn("control", accepting);
             }
             Err(why) => {
-                let text = format!("{}: {why}; verbs that ask the running server will not work", path.display());
+                let text =
+                    format!("{}: {why}; verbs that ask the running server will not work", path.display());
                 self.events.emit(Event::message(culver_events::Level::Warning, "control", text));
             }
         }

@@ -57,7 +57,11 @@ pub fn render(event: &Event) -> String {
             clean(account)
         ),
         Event::PasswordRehashed { account, scheme } => {
-            format!("the password of {}, stored by the weak scheme {}, was stored anew", clean(account), clean(scheme))
+            format!(
+                "the password of {}, stored by the weak scheme {}, was stored anew",
+                clean(account),
+                clean(scheme)
+            )
         }
         Event::SessionEnded { account, why, received, sent, from } => format!(
             "session of {} ended: {}; in={received} out={sent}; {}",

@@ -22,7 +22,9 @@ pub fn ask(state_dir: &Path, verb: &str, arguments: Map<String, Value>) -> Resul
         let path = path.display();
         AdminError::Control(match why.kind() {
             NotFound | ConnectionRefused => {
-                format!("no server answers at {path}: start it first, or name its configuration with --config")
+                format!(
+                    "no server answers at {path}: start it first, or name its configuration with --config"
+                )
             }
             PermissionDenied => format!("{path}: {why}: run this as root or as the server's user"),
             _ => format!("{path}: {why}"),
@@ -38,7 +40,9 @@ pub fn ask(state_dir: &Path, verb: &str, arguments: Map<String, Value>) -> Resul
     let mut answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| json!({}));
     match (answer["ok"].take(), answer["error"].as_str()) {
         (_, Some(why)) => Err(AdminError::Control(why.to_owned())),
-        (Value::Null, None) => Err(AdminError::Control("the server gave no answer: look into its log".to_owned())),
+        (Value::Null, None) => {
+            Err(AdminError::Control("the server gave no answer: look into its log".to_owned()))
+        }
         (value, None) => Ok(value),
     }
 }

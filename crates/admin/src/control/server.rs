@@ -90,9 +90,10 @@ impl AuthVerbs {
         let account = arguments["account"].as_str();
         let network: Option<IpAddr> = match arguments["network"].as_str() {
             None => None,
-            Some(text) => {
-                Some(text.parse().map_err(|_| format!("{text} is not an address: give one as the list shows it"))?)
-            }
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|_| format!("{text} is not an address: give one as the list shows it"))?,
+            ),
         };
         let network = network.map(culver_auth::network);
         let fits = |of: IpAddr, blocked: Option<&str>| {

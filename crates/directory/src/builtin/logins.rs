@@ -54,7 +54,13 @@ impl Inner {
         app_passwords(&self.connection.lock(), account).map_err(|e| self.failed(e))
     }
 
-    pub(super) fn app_password_used(&self, account: &str, device: &str, at: i64, address: &str) -> Result<(), Problem> {
+    pub(super) fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Problem> {
         let (local, domain) = split(account);
         let seen = self.schemes.seen.load(std::sync::atomic::Ordering::Relaxed);
         self.write(|t| {

@@ -13,15 +13,19 @@
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
-mod routes;
+mod change;
 mod logins;
+mod routes;
 mod schema;
 mod verbs;
 
+pub use change::Changes;
 pub use logins::Master;
 pub use verbs::{Domain, NewUser, User, What};
 
-use crate::{Account, AppPassword, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source};
+use crate::{
+    Account, AppPassword, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source,
+};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -47,6 +51,12 @@ pub enum Problem {
     /// It is a secondary domain.
     #[error("{0} is a secondary domain of {1}: use {1}")]
     IsAlias(String, String),
+    /// It is a primary domain.
+    #[error("{0} is a primary domain already")]
+    IsPrimary(String),
+    /// Where an account's files are cannot be told.
+    #[error("The account {0}: {1}")]
+    Place(String, crate::NotALocation),
     /// It still has accounts.
     #[error("The domain {0} still has {1} accounts: remove them first")]
     DomainInUse(String, u32),
@@ -248,7 +258,13 @@ impl Source for Builtin {
         self.blocking(move |inner| inner.app_passwords(&account)).await
     }
 
-    async fn app_password_used(&self, account: &str, device: &str, at: i64, address: &str) -> Result<(), Outage> {
+    async fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Outage> {
         let (account, device, address) = (account.to_owned(), device.to_owned(), address.to_owned());
         self.blocking(move |inner| inner.app_password_used(&account, &device, at, &address)).await
     }

@@ -93,7 +93,11 @@ fn one_exchange_proves_one_of_several_passwords() {
         let server = server.or([other.clone(), salted_otherwise.clone()]);
         let (last, verifier) = client.last(server.challenge()).unwrap();
         let done = server.finish_by(last.as_bytes());
-        assert_eq!(done.as_ref().map(|(index, _)| *index), expected.as_ref().map(|index| *index), "{password}");
+        assert_eq!(
+            done.as_ref().map(|(index, _)| *index),
+            expected.as_ref().map(|index| *index),
+            "{password}"
+        );
         if let Ok((_, said)) = done {
             assert_eq!(said, verifier);
         }
