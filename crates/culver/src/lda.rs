@@ -326,8 +326,10 @@ impl Job<'_> {
 
     fn deliver(&self, store: MaildirStore, directory: Arc<Directory>) -> Deliver {
         let io = store.io().clone();
-        // Where the log may not be written, only what goes wrong is told, to the caller.
-        let events = parts::events(self.settings).unwrap_or_else(|_| quiet());
+        // Without a file of its own, or where it may not be written, the log is for errors, and for the caller.
+        let to_file = !self.settings.log.file.as_os_str().is_empty();
+        let events = parts::events(self.settings).ok().filter(|_| to_file).unwrap_or_else(quiet);
+        culver_events::install(&events, if to_file { parts::level(self.settings) } else { Level::Error });
         delivery::deliver(self.settings, directory, Arc::new(DropOff(store)), io, events)
     }
 

@@ -47,8 +47,8 @@ fn encoded(text: &str) -> String {
     }
     let mut words: Vec<String> = vec![String::new()];
     for c in clean.chars() {
-        // 75 characters at most, with `=?utf-8?B?` and `?=`.
-        if words.last().is_some_and(|w| w.len() + c.len_utf8() > 45) {
+        // RFC 2047 §2: 75 characters of a word, 76 of a line, with `Subject: `, `=?utf-8?B?` and `?=`.
+        if words.last().is_some_and(|w| w.len() + c.len_utf8() > 39) {
             words.push(String::new());
         }
         if let Some(word) = words.last_mut() {

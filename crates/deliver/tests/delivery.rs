@@ -204,7 +204,7 @@ async fn a_message_to_many_is_one_file() {
     while !files(&tmp).is_empty() && std::time::Instant::now() < end {
         tokio::task::yield_now().await;
     }
-    assert_eq!(files(&tmp), [PathBuf::new(); 0]);
+    assert_eq!(files(&tmp), Vec::<PathBuf>::new());
     assert!(stats[0].nlink() >= 4);
 }
 
@@ -222,12 +222,12 @@ async fn a_message_that_does_not_fit_into_memory_is_the_same() {
     let message = incoming.finish().await.unwrap();
     assert!(matches!(message.octets, Octets::File { .. }));
     assert_eq!(message.id().as_deref(), Some("<1@x>"));
-    assert_eq!(files(&house.temp.path().join("state/spool")), [PathBuf::new(); 0], "it has no name");
+    assert_eq!(files(&house.temp.path().join("state/spool")), Vec::<PathBuf>::new(), "it has no name");
     let replies = house.send(&message, &["anna@example.org", "bob@example.org"]).await;
     assert_eq!(codes(&replies), [250; 2]);
     let (anna, bob) = (house.files("anna", ""), house.files("bob", ""));
-    let text = std::fs::read(&anna[0]).unwrap();
-    assert_eq!(text.iter().filter(|b| **b == b'x').count(), 300 * 998 + 2, "and those of the hosts' names");
+    let text = std::fs::read_to_string(&anna[0]).unwrap();
+    assert_eq!(text.lines().filter(|l| l.as_bytes() == line).count(), 300);
     assert_eq!(std::fs::metadata(&anna[0]).unwrap().ino(), std::fs::metadata(&bob[0]).unwrap().ino());
 }
 
@@ -277,7 +277,7 @@ async fn details_lead_to_mailboxes_where_that_is_wished() {
             missing == Missing::Subscribe
         );
         // What can be no mailbox is no mailbox.
-        assert_eq!(codes(&house.send(&message("\r\n"), &["anna+a//b@example.org"]).await), [250]);
+        assert_eq!(codes(&house.send(&message("\r\n"), &["anna+*@example.org"]).await), [250]);
         assert_eq!(house.files("anna", "").len(), if folder.is_empty() { 2 } else { 1 });
     }
 }

@@ -170,7 +170,7 @@ impl Session {
         self.wire.say(reply);
     }
 
-    /// Waits for the peer, with nothing in hand.
+    /// Waits for the peer, with nothing in hand: the replies to what was pipelined are sent together (RFC 2920 §3.2).
     async fn wait(&mut self) -> Result<(), End> {
         let sent = timeout(self.service.settings.timeout, self.wire.flush()).await;
         sent.map_err(|_| End::Timeout)??;

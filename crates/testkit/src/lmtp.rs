@@ -285,8 +285,7 @@ impl<'a> Runner<'a> {
             Some(("!", quoted)) => (false, quoted),
             _ => return Ok(()),
         };
-        // Names begin with the time.
-        files.sort_by_key(|f| f.file_name().map(ToOwned::to_owned));
+        files.sort_by_key(|f| fs::metadata(f).and_then(|m| m.modified()).ok());
         let octets = fs::read(files.last().context("no message")?)?;
         let text = unescape(quoted.trim_matches('"'))?;
         let found = memchr::memmem::find(&octets, &text).is_some();

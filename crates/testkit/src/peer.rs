@@ -452,6 +452,15 @@ service imap-hibernate {
 }
 ";
 
+/// Beside [`TUNED`], for LMTP: processes that stay, each for many connections one after the other.
+pub const TUNED_LMTP: &str = "\
+service lmtp {
+ process_min_avail = 4
+ service_count = 0
+ process_limit = 100
+}
+";
+
 const DOVECOT: &str = "/usr/sbin/dovecot";
 /// Whom Dovecot's mail belongs to: user and group `nobody` of Debian.
 const OWNER_ID: u32 = 65534;
