@@ -71,6 +71,22 @@ pub struct ChannelBinding {
     pub end_point: Option<Vec<u8>>,
 }
 
+/// How a failure waits, for exchanges that cannot do as all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delay {
+    /// The answer comes after this long, however long it should wait: for protocols whose clients give up.
+    pub at_most: Duration,
+    /// Do failures count against the client's network, and do the network's earlier ones count here? `false` where many
+    /// people share one address (webmail), or where there is none.
+    pub counted: bool,
+}
+
+impl Default for Delay {
+    fn default() -> Self {
+        Self { at_most: Duration::MAX, counted: true }
+    }
+}
+
 /// Settings, each with the reason for its default.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
@@ -261,7 +277,7 @@ impl Auth {
     /// # Errors
     /// When they are wrong, or the account may not log in, or it cannot be known.
     pub async fn verify(&self, user: &[u8], password: &[u8], peer: &Peer) -> Result<Arc<Account>, Denied> {
-        self.verify_as("PLAIN", user, password, b"", peer).await
+        self.verify_as("PLAIN", user, password, b"", peer, Delay::default()).await
     }
 
     /// APOP (RFC 1939 §7): the digest of the greeting's timestamp (angle brackets included) and the password. Takes long
@@ -278,7 +294,7 @@ impl Auth {
     ) -> Result<Arc<Account>, Denied> {
         let begun = Instant::now();
         let verdict = async {
-            self.admit(peer)?;
+            self.admit(peer, Delay::default())?;
             let claim = self.claim(user, b"")?;
             let found = self.find(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.stored(&found.account, peer)?;
@@ -292,7 +308,7 @@ impl Auth {
         };
         match verdict.await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail("APOP", user, no, begun, peer).await),
+            Err(no) => Err(self.fail("APOP", user, no, begun, peer, Delay::default()).await),
         }
     }
 
@@ -303,11 +319,12 @@ impl Auth {
         password: &[u8],
         authorize: &[u8],
         peer: &Peer,
+        delay: Delay,
     ) -> Result<Arc<Account>, Denied> {
         let begun = Instant::now();
-        match self.check(user, password, authorize, peer).await {
+        match self.check(user, password, authorize, peer, delay).await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail(method, user, no, begun, peer).await),
+            Err(no) => Err(self.fail(method, user, no, begun, peer, delay).await),
         }
     }
 
@@ -317,8 +334,9 @@ impl Auth {
         password: &[u8],
         authorize: &[u8],
         peer: &Peer,
+        delay: Delay,
     ) -> Result<Arc<Account>, No> {
-        self.admit(peer)?;
+        self.admit(peer, delay)?;
         let claim = self.claim(user, authorize)?;
         let Some(found) = self.find(&claim, peer).await? else {
             // As much work as for an account that exists.
@@ -338,12 +356,14 @@ impl Auth {
     }
 
     /// Is anybody let in on this connection?
-    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), No> {
+    pub(crate) fn admit(&self, peer: &Peer, delay: Delay) -> Result<(), No> {
         if self.settings.tls_required && peer.secured == Secured::No {
             return Err(No::because(Denied::PrivacyRequired, "cleartext authentication disallowed"));
         }
         let network = network(peer.remote.ip());
-        if let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std()) {
+        if delay.counted
+            && let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std())
+        {
             return Err(No::because(Denied::TooManyFailures { wait }, "too many failures of this network"));
         }
         Ok(())
@@ -529,6 +549,7 @@ impl Auth {
         no: No,
         begun: Instant,
         peer: &Peer,
+        limits: Delay,
     ) -> Denied {
         let attempts = self.count(&peer.session);
         // Guesses wait, our own faults and settings do not.
@@ -537,7 +558,10 @@ impl Auth {
         let mut delay = Duration::ZERO;
         if guess {
             let first = self.settings.failure_delay;
-            delay = self.memory.networks.failed(network(ip), first, begun.into_std());
+            delay = match limits.counted {
+                true => self.memory.networks.failed(network(ip), first, begun.into_std()),
+                false => first,
+            };
             if let Ok(claim) = self.claim(user, b"") {
                 let name = claim.login.to_string();
                 delay = delay.max(self.memory.accounts.failed(name, first, begun.into_std()));
@@ -545,6 +569,7 @@ impl Auth {
             if no.no_delay {
                 delay = Duration::ZERO;
             }
+            delay = delay.min(limits.at_most);
         }
         let mut user = String::from_utf8_lossy(user).into_owned();
         if let Some((end, _)) = user.char_indices().nth(Login::MAX) {
