@@ -4,6 +4,7 @@
 mod config_command;
 mod demo;
 mod doors;
+mod login;
 mod migrate;
 mod parts;
 mod passwd;
@@ -45,6 +46,12 @@ enum Command {
     User(WithConfig<culver_admin::UserCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Try logins and look accounts up, as other programs do it through the auth sockets.
+    Auth(login::auth_command::Arguments),
+    /// Check a password by DJB's interface (descriptor 3), and run a program as the account.
+    Checkpassword(login::checkpassword::Arguments),
+    /// Check a login for PAM; to be run by pam_exec.so with expose_authtok.
+    PamExec(login::pam_exec::Arguments),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
 }
@@ -70,7 +77,7 @@ const DEFAULT_CONFIG: &str = "/etc/culver/culver.toml";
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("culver: {e:#}");
             ExitCode::FAILURE
@@ -78,17 +85,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Config(arguments) => config_command::run(&arguments),
-        Command::Adopt(arguments) => migrate::adopt::run(&arguments),
-        Command::Release(arguments) => migrate::release::run(&arguments),
+        // These have exit codes of their own.
+        Command::Auth(arguments) => return login::auth_command::run(&arguments),
+        Command::Checkpassword(arguments) => return Ok(login::checkpassword::run(&arguments)),
+        Command::PamExec(arguments) => return Ok(login::pam_exec::run(&arguments)),
+        Command::Serve(arguments) => serve::run(&arguments)?,
+        Command::Demo(arguments) => demo::run(&arguments)?,
+        Command::Config(arguments) => config_command::run(&arguments)?,
+        Command::Adopt(arguments) => migrate::adopt::run(&arguments)?,
+        Command::Release(arguments) => migrate::release::run(&arguments)?,
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
-            Ok(())
         }
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
@@ -100,12 +110,11 @@ fn run(command: Command) -> Result<()> {
             };
             let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
             println!("{}", done?);
-            Ok(())
         }
         Command::Domain(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_domain(&with.command, &directory)?);
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_auth::sasl::Mechanism;
 use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
+use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
@@ -30,6 +31,8 @@ use std::sync::Arc;
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    auth: Arc<Current<ClientService>>,
+    auth_master: Arc<Current<MasterService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -59,11 +62,15 @@ impl Parts {
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let masters = masters(settings);
-        let backends = Backends { directory, masters, tokens: None };
-        let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
-        let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let backends = backends(settings, directory);
+        let (memory, finished) = (Memory::new(), Finished::default());
+        let lasting = Lasting { backends, store, tls, events, memory, finished };
+        let auth = auth(settings, &lasting);
+        let authd = authd(&lasting, auth.clone());
+        let imap = Current::new(imap(settings, &lasting, auth));
+        let (auth, auth_master) = (ClientService(authd.clone()), MasterService(authd));
+        let (auth, auth_master) = (Current::new(Arc::new(auth)), Current::new(Arc::new(auth_master)));
+        Ok(Self { lasting, imap, auth, auth_master })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -73,6 +80,8 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "auth" => self.auth.clone(),
+            "auth-master" => self.auth_master.clone(),
             "policy" => Arc::new(Policy {
                 directory: self.lasting.backends.directory.clone(),
                 recipients: self.recipients(),
@@ -96,7 +105,11 @@ impl Parts {
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        self.imap.0.store(imap(settings, &self.lasting));
+        let auth = auth(settings, &self.lasting);
+        let authd = authd(&self.lasting, auth.clone());
+        self.auth.0.store(Arc::new(ClientService(authd.clone())));
+        self.auth_master.0.store(Arc::new(MasterService(authd)));
+        self.imap.0.store(imap(settings, &self.lasting, auth));
     }
 
     /// Writes out and closes everything.
@@ -150,6 +163,12 @@ struct Lasting {
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
+    finished: Finished,
+}
+
+/// What is asked about names and passwords.
+pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Backends {
+    Backends { directory, masters: masters(settings), tokens: None }
 }
 
 /// Who may log in as anybody, from a file of their own.
@@ -159,15 +178,32 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
 }
 
-fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
+/// Who is let in, the same for all services.
+pub fn auth_settings(settings: &Settings) -> AuthSettings {
     let named: Vec<Mechanism> = settings.auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
-    let auth = AuthSettings {
+    AuthSettings {
         failure_delay: settings.auth.failure_delay,
         tls_required: settings.auth.require_tls,
         mechanisms: Some(named).filter(|named| !named.is_empty()),
         master_separator: settings.auth.master_separator.chars().next(),
         anonymous: Some(settings.auth.anonymous_user.clone()).filter(|name| !name.is_empty()),
-    };
+    }
+}
+
+/// One for all services, so that failures count for all together.
+fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+    let Lasting { backends, events, memory, .. } = lasting;
+    Auth::build(backends.clone(), auth_settings(settings), events.clone(), memory.clone())
+}
+
+/// What the auth sockets do.
+fn authd(lasting: &Lasting, auth: Arc<Auth>) -> Arc<AuthdService> {
+    let (directory, events) = (lasting.backends.directory.clone(), lasting.events.clone());
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Arc::new(AuthdService { auth, directory, events, finished: lasting.finished.clone(), owner })
+}
+
+fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapService> {
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let imap = ImapSettings {
@@ -182,8 +218,7 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { backends, store, tls, events, memory } = lasting;
-    let auth = Auth::build(backends.clone(), auth, events.clone(), memory.clone());
+    let Lasting { store, tls, events, .. } = lasting;
     let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap })
 }

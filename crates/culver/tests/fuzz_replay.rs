@@ -21,6 +21,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("frame", culver_imap::fuzz::fuzz_frame),
     ("parse", culver_imap::fuzz::fuzz_parse),
     ("sasl", culver_sasl::fuzz::fuzz_sasl),
+    ("auth_protocol", culver_auth_protocol::fuzz::fuzz_auth_protocol),
     ("filename", culver_maildir::fuzz::fuzz_filename),
     ("uidlist", culver_maildir::fuzz::fuzz_uidlist),
     ("keywords", culver_maildir::fuzz::fuzz_keywords),
