@@ -46,7 +46,7 @@ enum Command {
     User(WithConfig<culver_admin::UserCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
-    /// Try logins and look accounts up, as other programs do it through the auth sockets.
+    /// Try logins, look accounts up, and what the running server remembers of failures.
     Auth(login::auth_command::Arguments),
     /// Check a password by DJB's interface (descriptor 3), and run a program as the account.
     Checkpassword(login::checkpassword::Arguments),

@@ -1,4 +1,4 @@
-//! `culver auth test|lookup`: what other programs are answered on the auth sockets.
+//! `culver auth test|lookup`: what other programs are answered on the auth sockets. (`culver auth blocks` is in `admin`.)
 //!
 //! The running server is asked; where the configuration has no such socket, or nobody listens on it, the directories of the
 //! configuration are asked directly, and the first line says so. Output and exit codes are doveadm's: 0, 67 for no such
@@ -35,6 +35,9 @@ enum Command {
     Test(Test),
     /// Whose is the account, and where does its mail lie?
     Lookup(Lookup),
+    /// Who guessed too much and is not looked at for a while.
+    #[command(subcommand)]
+    Blocks(culver_admin::BlocksCommand),
 }
 
 #[derive(clap::Args)]
@@ -76,6 +79,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Test(test) => test.run(&arguments.config),
         Command::Lookup(lookup) => lookup.run(&arguments.config),
+        Command::Blocks(command) => {
+            let settings = config_command::read(&arguments.config)?.settings;
+            println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
