@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use culver_auth::scheme::{Make, make};
 use culver_auth::{
-    Auth, AuthSettings, ChannelBinding, Delay, Denied, Exchange, Peer, Progress, Secured, sasl::Mechanism,
+    Auth, AuthSettings, BlockSettings, ChannelBinding, Delay, Denied, Exchange, Peer, Progress, Secured,
+    sasl::Mechanism,
 };
 use culver_directory::builtin::{Builtin, NewUser};
 use culver_directory::passwd_file::PasswdFile;
@@ -65,6 +66,8 @@ fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
             Mechanism::Plain,
             Mechanism::Login,
         ]),
+        // Delays alone are looked at here.
+        blocks: BlockSettings { guesses: 0, network_guesses: 0, ..BlockSettings::default() },
         ..AuthSettings::default()
     };
     (Auth::new(directory, settings, events), recorded)
