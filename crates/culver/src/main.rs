@@ -2,8 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
 mod config_command;
+mod delivery;
 mod demo;
 mod doors;
+mod lda;
 mod login;
 mod migrate;
 mod parts;
@@ -38,6 +40,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Check and show the configuration.
     Config(config_command::Arguments),
+    /// Deliver a message from standard input, for .forward, Postfix's mailbox_command, maildrop, fetchmail: dovecot-lda's options
+    /// and exit codes.
+    Deliver(lda::Arguments),
     /// Take mail over from Dovecot or Courier, in place, ahead of the first login. Or compare with the old server (--verify).
     Adopt(migrate::adopt::Arguments),
     /// Prepare the way back to Dovecot.
@@ -76,7 +81,23 @@ impl<C: Subcommand> WithConfig<C> {
 const DEFAULT_CONFIG: &str = "/etc/culver/culver.toml";
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(e) => {
+            let _ = e.print();
+            // MTAs know this one as a mistake of ours.
+            let deliver = std::env::args_os().nth(1).is_some_and(|verb| verb == "deliver");
+            return match (e.use_stderr(), deliver) {
+                (false, _) => ExitCode::SUCCESS,
+                (true, true) => ExitCode::from(lda::sysexits::USAGE),
+                (true, false) => ExitCode::from(2),
+            };
+        }
+    };
+    if let Command::Deliver(arguments) = &command {
+        return lda::run(arguments);
+    }
+    match run(command) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("culver: {e:#}");
@@ -91,6 +112,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Auth(arguments) => return login::auth_command::run(&arguments),
         Command::Checkpassword(arguments) => return Ok(login::checkpassword::run(&arguments)),
         Command::PamExec(arguments) => return Ok(login::pam_exec::run(&arguments)),
+        // Its exit codes are its own.
+        Command::Deliver(_) => {}
         Command::Serve(arguments) => serve::run(&arguments)?,
         Command::Demo(arguments) => demo::run(&arguments)?,
         Command::Config(arguments) => config_command::run(&arguments)?,

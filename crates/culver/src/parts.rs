@@ -2,6 +2,7 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::delivery;
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -13,11 +14,13 @@ use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
+use culver_deliver::StoreShelf;
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lmtpd::LmtpService;
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -35,6 +38,7 @@ pub struct Parts {
     imap: Arc<Current<ImapService>>,
     auth: Arc<Current<ClientService>>,
     auth_master: Arc<Current<MasterService>>,
+    lmtp: Arc<Current<LmtpService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -63,16 +67,19 @@ impl Parts {
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
-        let store: Arc<dyn Store> = Arc::new(store(settings)?);
+        let store = store(settings)?;
+        let io = store.io().clone();
+        let store: Arc<dyn Store> = Arc::new(store);
         let backends = backends(settings, directory);
         let (memory, finished) = (Memory::new(), Finished::default());
-        let lasting = Lasting { backends, store, tls, events, memory, finished };
+        let lasting = Lasting { backends, store, io, tls, events, memory, finished };
         let auth = auth(settings, &lasting);
         let authd = authd(&lasting, auth.clone());
         let imap = Current::new(imap(settings, &lasting, auth));
+        let lmtp = Current::new(lmtp(settings, &lasting));
         let (auth, auth_master) = (ClientService(authd.clone()), MasterService(authd));
         let (auth, auth_master) = (Current::new(Arc::new(auth)), Current::new(Arc::new(auth_master)));
-        Ok(Self { lasting, imap, auth, auth_master })
+        Ok(Self { lasting, imap, lmtp, auth, auth_master })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -84,6 +91,7 @@ impl Parts {
             "imap" | "imaps" => self.imap.clone(),
             "auth" => self.auth.clone(),
             "auth-master" => self.auth_master.clone(),
+            "lmtp" => self.lmtp.clone(),
             "policy" => Arc::new(Policy {
                 directory: self.lasting.backends.directory.clone(),
                 recipients: self.recipients(),
@@ -122,6 +130,7 @@ impl Parts {
         self.auth.0.store(Arc::new(ClientService(authd.clone())));
         self.auth_master.0.store(Arc::new(MasterService(authd)));
         self.imap.0.store(imap(settings, &self.lasting, auth));
+        self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
@@ -172,6 +181,7 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
+    io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
@@ -188,6 +198,13 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     let path = &settings.auth.master_users;
     let file = PasswdFile::new(path.to_string_lossy(), Defaults::default()).bare_names_in(MASTERS);
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
+}
+
+fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
+    let Lasting { backends, store, io, tls, events, .. } = lasting;
+    let shelf = Arc::new(StoreShelf(store.clone()));
+    let deliver = delivery::deliver(settings, backends.directory.clone(), shelf, io.clone(), events.clone());
+    delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
 }
 
 /// Who is let in, the same for all services.
@@ -282,7 +299,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
 }
 
 /// The setting, or the machine's own name.
-fn hostname(settings: &Settings) -> String {
+pub fn hostname(settings: &Settings) -> String {
     if settings.hostname.is_empty() {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {

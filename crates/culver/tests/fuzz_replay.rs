@@ -20,6 +20,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("config", culver_config::fuzz::fuzz_config),
     ("frame", culver_imap::fuzz::fuzz_frame),
     ("parse", culver_imap::fuzz::fuzz_parse),
+    ("lmtp", culver_lmtp::fuzz::fuzz_lmtp),
+    ("lmtp_data", culver_lmtp::fuzz::fuzz_lmtp_data),
     ("sasl", culver_sasl::fuzz::fuzz_sasl),
     ("auth_protocol", culver_auth_protocol::fuzz::fuzz_auth_protocol),
     ("filename", culver_maildir::fuzz::fuzz_filename),
