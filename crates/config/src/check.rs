@@ -170,6 +170,15 @@ pub fn check(parsed: &mut Parsed) {
             error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
         }
     }
+    for (list, sockets) in [("client", &s.auth_socket.client), ("master", &s.auth_socket.master)] {
+        for (i, socket) in sockets.iter().enumerate() {
+            if !socket.path.is_absolute() {
+                let here = format!("auth_socket.{list}[{i}]");
+                let what = format!("{here} has no path, or one that is not absolute");
+                error(&here, what, "write `path = \"/run/culver/auth\"`");
+            }
+        }
+    }
     for (i, socket) in s.lmtp.unix.iter().enumerate() {
         if !socket.path.is_absolute() {
             let key = format!("lmtp.unix[{i}].path");

@@ -23,6 +23,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("lmtp", culver_lmtp::fuzz::fuzz_lmtp),
     ("lmtp_data", culver_lmtp::fuzz::fuzz_lmtp_data),
     ("sasl", culver_sasl::fuzz::fuzz_sasl),
+    ("auth_protocol", culver_auth_protocol::fuzz::fuzz_auth_protocol),
     ("filename", culver_maildir::fuzz::fuzz_filename),
     ("uidlist", culver_maildir::fuzz::fuzz_uidlist),
     ("keywords", culver_maildir::fuzz::fuzz_keywords),
