@@ -12,6 +12,7 @@ pub mod num;
 pub mod search;
 pub mod set;
 pub mod special_use;
+pub mod uidl;
 
 pub use cursor::{Cursor, Malformed};
 pub use date::InternalDate;
@@ -21,3 +22,4 @@ pub use num::{ModSeq, SeqNo, Uid, UidValidity};
 pub use search::SearchKey;
 pub use set::{Bound, SequenceSet, UidSet};
 pub use special_use::SpecialUse;
+pub use uidl::UidlFormat;

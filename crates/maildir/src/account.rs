@@ -12,6 +12,7 @@ use crate::dotlock::Holder;
 use crate::folders::{self, Deleted};
 use crate::layout::Names;
 use crate::mailbox::MaildirMailbox;
+use crate::maildrop::MaildropClaim;
 use crate::place::MailboxPlace;
 use crate::special_use::{self, SpecialUses};
 use crate::spool::MaildirSpool;
@@ -24,7 +25,9 @@ use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
 use culver_store::io::{Dir, Durability, EntryKind, Fs, Timestamp};
-use culver_store::{Account, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed};
+use culver_store::{
+    Account, Claim, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed,
+};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
@@ -51,6 +54,8 @@ pub struct MaildirAccount {
     special: tokio::sync::Mutex<Option<SpecialUses>>,
     cache: Mutex<Cache>,
     prepared: OnceCell<()>,
+    /// One POP3 session at a time, where that is wanted.
+    only: Arc<tokio::sync::Semaphore>,
 }
 
 struct Slot {
@@ -79,6 +84,7 @@ impl MaildirAccount {
             special: tokio::sync::Mutex::default(),
             cache: Mutex::default(),
             prepared: OnceCell::new(),
+            only: Arc::new(tokio::sync::Semaphore::new(1)),
             common,
         }
     }
@@ -624,6 +630,11 @@ impl Account for MaildirAccount {
             None => return Err(Refusal::TryCreate.into()),
         };
         Ok(Box::new(MaildirSpool::new(place)))
+    }
+
+    async fn claim(&self) -> Result<Box<dyn Claim>> {
+        let (io, shared) = (&self.common.io, &self.common.settings.shared);
+        Ok(Box::new(MaildropClaim::new(&self.place, io, shared, self.only.clone()).await?))
     }
 }
 

@@ -28,6 +28,7 @@ pub mod keywords;
 pub mod layout;
 pub mod list;
 pub mod mailbox;
+mod maildrop;
 pub mod model;
 pub mod open;
 pub mod place;

@@ -15,6 +15,7 @@ pub mod columns;
 pub mod error;
 pub mod io;
 pub mod mailbox;
+pub mod maildrop;
 pub mod message;
 
 pub use account::{Account, Layout, ListedMailbox, Owner, Place, Store, Subscribed};
@@ -23,4 +24,5 @@ pub use error::{Failure, Fault, Refusal, Result};
 pub use mailbox::{
     Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
 };
+pub use maildrop::{Claim, Maildrop, Origin, Sizes, StoredId, UniqueIds};
 pub use message::{BodyReader, Effort, Message, Spool, Spooled};
