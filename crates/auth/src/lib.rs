@@ -14,6 +14,7 @@ mod exchange;
 pub mod fuzz;
 mod penalty;
 pub mod scheme;
+pub mod seats;
 
 /// The mechanisms, from `culver-sasl`.
 pub mod sasl {
@@ -23,3 +24,4 @@ pub mod sasl {
 pub use auth::{Auth, AuthSettings, ChannelBinding, Peer, ScramOffer, Secured};
 pub use denied::Denied;
 pub use exchange::{Exchange, Progress};
+pub use seats::{Seat, Seats};

@@ -15,6 +15,7 @@ pub mod fuzz;
 mod location;
 mod login;
 pub mod passwd_file;
+mod place;
 
 pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
 pub use directory::{Directory, Outage, Source};

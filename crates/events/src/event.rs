@@ -69,6 +69,25 @@ pub struct Attempt {
     pub elapsed: Duration,
 }
 
+/// What a POP3 session has done.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MaildropCounts {
+    /// TOP commands.
+    pub top: u64,
+    /// Octets sent for them.
+    pub top_octets: u64,
+    /// RETR commands.
+    pub retr: u64,
+    /// Octets sent for them.
+    pub retr_octets: u64,
+    /// Messages deleted at QUIT.
+    pub deleted: usize,
+    /// Messages in the maildrop at login.
+    pub messages: usize,
+    /// Their octets.
+    pub octets: u64,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -162,6 +181,17 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// A POP3 session ended that had logged in.
+    MaildropClosed {
+        /// Who.
+        account: String,
+        /// Why, such as `Logged out`.
+        why: String,
+        /// What was done.
+        counts: MaildropCounts,
+        /// From where.
+        from: Origin,
+    },
     /// Something that the server derives (index, cache, uidlist) was wrong and has been made anew.
     Repaired {
         /// Whose.
@@ -232,7 +262,8 @@ impl Event {
             | Self::CertificatesLoaded { .. }
             | Self::Login { .. }
             | Self::LoginFailed { .. }
-            | Self::SessionEnded { .. } => Level::Info,
+            | Self::SessionEnded { .. }
+            | Self::MaildropClosed { .. } => Level::Info,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
             Self::ReloadFailed { .. }
@@ -260,6 +291,7 @@ impl Event {
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
             Self::SessionEnded { .. } => "session-ended",
+            Self::MaildropClosed { .. } => "maildrop-closed",
             Self::Repaired { .. } => "repaired",
             Self::Fault { .. } => "fault",
             Self::TaskPanicked { .. } => "task-panicked",
@@ -273,7 +305,8 @@ impl Event {
             Self::HandshakeFailed { from, .. }
             | Self::Login { from, .. }
             | Self::LoginFailed { from, .. }
-            | Self::SessionEnded { from, .. } => Some(from),
+            | Self::SessionEnded { from, .. }
+            | Self::MaildropClosed { from, .. } => Some(from),
             _ => None,
         }
     }

@@ -12,7 +12,6 @@ pub mod names;
 pub mod order;
 pub mod pattern;
 pub mod query;
-pub mod seats;
 pub mod service;
 pub mod session;
 pub mod state;
@@ -24,4 +23,5 @@ pub mod view;
 pub mod wire;
 
 pub use command::login::place;
+pub use culver_auth::seats;
 pub use service::{ImapService, ImapSettings};

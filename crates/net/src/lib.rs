@@ -8,12 +8,14 @@ mod listen;
 mod stream;
 mod tasks;
 pub mod tls;
+mod wire;
 
 pub use accept::{Connection, Front, Serve, accept};
 pub use listen::{Encryption, Listener, activated};
 pub use stream::{ChannelBinding, Stream, TlsInfo};
 pub use tasks::{Shutdown, Stopper, Tasks};
 pub use tls::{CertificateFiles, TlsAcceptor, TlsError};
+pub use wire::Wire;
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;
