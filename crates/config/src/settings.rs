@@ -5,7 +5,8 @@
 
 use crate::item::choice;
 use crate::section::section;
-use crate::value::Size;
+use crate::value::{Mode, Size};
+use culver_base::Network;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -185,6 +186,9 @@ section! {
         location: String = "~/Mail".to_owned(), Restart, "\"~/Maildir\"";
         /// How mailboxes lie in it: `maildir++` (`.Archive.2026`, what Dovecot calls LAYOUT=maildir++) or `fs` (`Archive/2026`).
         layout: MailLayout = MailLayout::MaildirPlusPlus, Restart, "\"fs\"";
+        /// Characters that begin the detail of an address: mail for `anna+lists@example.org` is anna's, unless that address has a
+        /// route of its own. Empty: addresses have no details. Keep it the same as the MTA's (`recipient_delimiter` of Postfix).
+        recipient_delimiter: String = "+".to_owned(), Restart, "\"+-\"";
         /// Folders below which mail lies. The sandbox keeps the server out of all else that belongs to users; folders that do not
         /// exist are left out.
         roots: Vec<PathBuf> = ["/home", "/var/mail", "/var/vmail", "/srv"].map(PathBuf::from).to_vec(), Restart, "[\"/data/mail\"]";
@@ -257,11 +261,29 @@ fn everywhere(port: u16) -> Vec<SocketAddr> {
 }
 
 section! {
+    /// A unix socket. The folder must exist; where the service user may not write to it, let systemd make the socket
+    /// (`ListenStream=` with `FileDescriptorName=` of the service's name).
+    UnixSocket {
+        /// Its path.
+        path: PathBuf = PathBuf::new(), Restart, "\"/run/culver/lmtp\"";
+        /// Who may connect: the permissions of the socket.
+        mode: Mode = Mode(0o660), Restart, "\"0600\"";
+        /// Its owner. Empty: the user as which the server is started.
+        user: String = String::new(), Restart, "\"postfix\"";
+        /// Its group. Empty: that user's.
+        group: String = String::new(), Restart, "\"postfix\"";
+    }
+}
+
+section! {
     /// IMAP (port 143, with STARTTLS).
     Imap {
         /// Addresses and ports. An IPv6 address takes no IPv4 connections. Empty: the service is off. Sockets that systemd
         /// hands over under the name `imap` are used instead.
         listen: Vec<SocketAddr> = everywhere(143), Restart, "[\"127.0.0.1:143\", \"[::1]:143\"]";
+        /// Networks of proxies (HAProxy's `send-proxy`, version 1 or 2): each of their connections must begin with a PROXY
+        /// header, whose client address then counts everywhere. Others must not send one.
+        proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
         /// The largest message that APPEND takes, told to clients as APPENDLIMIT. 0: no limit.
         append_limit: Size = Size(128 << 20), Reload, "\"50MiB\"";
         /// The longest command line. Clients name thousands of messages in one.
@@ -287,6 +309,8 @@ section! {
     Imaps {
         /// Addresses and ports, as in `imap.listen`. Sockets that systemd hands over under the name `imaps` are used instead.
         listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
+        /// Networks of proxies, as in `imap.proxy_from`. The header comes before TLS.
+        proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
     }
 }
 

@@ -28,13 +28,19 @@ use std::sync::Arc;
 /// What the server is made of.
 pub struct Parts {
     lasting: Lasting,
-    imap: Arc<Current>,
+    imap: Arc<Current<ImapService>>,
 }
 
-/// The service as it is now; sessions keep the one that they began with.
-struct Current(ArcSwap<ImapService>);
+/// A service as it is now; sessions keep the one that they began with.
+struct Current<S>(ArcSwap<S>);
 
-impl Serve for Current {
+impl<S: Serve> Current<S> {
+    fn new(service: Arc<S>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from(service)))
+    }
+}
+
+impl<S: Serve> Serve for Current<S> {
     fn service(&self) -> &'static str {
         self.0.load().service()
     }
@@ -53,13 +59,19 @@ impl Parts {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
         let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
-        let imap = Arc::new(Current(ArcSwap::from(imap(settings, &lasting))));
+        let imap = Current::new(imap(settings, &lasting));
         Ok(Self { lasting, imap })
     }
 
-    /// What serves IMAP.
-    pub fn imap(&self) -> Arc<dyn Serve> {
-        self.imap.clone()
+    /// What serves the connections of a listener, by its name (a row of `doors.rs`).
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
+        Ok(match listener {
+            "imap" | "imaps" => self.imap.clone(),
+            other => anyhow::bail!("nothing serves {other}"),
+        })
     }
 
     /// New sessions get these settings.
@@ -91,7 +103,7 @@ pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
             }
         });
     }
-    Ok(Arc::new(Directory::new(sources)))
+    Ok(Arc::new(Directory::new(sources).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 /// The mail.

@@ -1,6 +1,6 @@
 //! The sources of accounts, asked in order.
 
-use crate::{Account, Login};
+use crate::{Account, Login, Route};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -41,6 +41,33 @@ pub trait Source: Send + Sync {
         Err(Outage::new(self.name(), "it cannot name its accounts: give them one by one"))
     }
 
+    /// The route of exactly this address, in whichever of its domains it is given. An account needs none: mail for its
+    /// name is its own, unless a route says otherwise.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn route(&self, _address: &Login) -> Result<Option<Route>, Outage> {
+        Ok(None)
+    }
+
+    /// The route of a domain (lower case, primary or secondary) for addresses that nobody has.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn catch_all(&self, _domain: &str) -> Result<Option<Route>, Outage> {
+        Ok(None)
+    }
+
+    /// Is this (lower case) one of its primary or secondary domains? A source that cannot tell by itself looks through
+    /// its accounts.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        let names = self.names().await?;
+        Ok(names.iter().any(|name| name.rsplit_once('@').is_some_and(|(_, own)| own == domain)))
+    }
+
     /// Is every password stored so that SCRAM can prove it, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
     fn serves_scram(&self) -> bool {
@@ -51,12 +78,28 @@ pub trait Source: Send + Sync {
 /// All sources.
 pub struct Directory {
     sources: Vec<Arc<dyn Source>>,
+    delimiters: String,
 }
 
 impl Directory {
     /// Sources in the order in which they are asked.
     pub fn new(sources: Vec<Arc<dyn Source>>) -> Self {
-        Self { sources }
+        Self { sources, delimiters: "+".to_owned() }
+    }
+
+    /// Each of these characters begins the detail of an address; none for no details. Otherwise it is `+`.
+    #[must_use]
+    pub fn with_delimiters(mut self, delimiters: impl Into<String>) -> Self {
+        self.delimiters = delimiters.into();
+        self
+    }
+
+    pub(crate) fn delimiters(&self) -> &str {
+        &self.delimiters
+    }
+
+    pub(crate) fn sources(&self) -> &[Arc<dyn Source>] {
+        &self.sources
     }
 
     /// Can all accounts of all sources use SCRAM?

@@ -1,8 +1,8 @@
 //! Who is who: accounts, what they log in with and where their mail lies, from one or more sources.
 //!
 //! [`Login::parse`] is the login rule, the only door for a name that a client typed. [`Directory`] asks its sources in
-//! order. Passwords are carried here as stored and never looked into: that is `culver-auth`'s subject. Nothing is
-//! cached here except what a source must read as a whole.
+//! order, and follows routes ([`Directory::resolve`]). Passwords are carried here as stored and never looked into: that is
+//! `culver-auth`'s subject. Nothing is cached here except what a source must read as a whole.
 //!
 //! A source that cannot answer is an [`Outage`]; it is never reported as "no such account".
 
@@ -16,8 +16,11 @@ mod location;
 mod login;
 pub mod passwd_file;
 mod place;
+mod route;
 
-pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
+pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
+pub use culver_base::Network;
 pub use directory::{Directory, Outage, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};
+pub use route::{Action, DEPTH, Resolved, Route, TARGETS, Target, Way};

@@ -23,7 +23,7 @@ pub fn render(event: &Event) -> String {
         }
         Event::AcceptFailed { listener, why } => format!("{listener} cannot accept: {}", line(why)),
         Event::HandshakeFailed { from, why } => {
-            format!("TLS handshake failed: {}; {}", line(why), about(from))
+            format!("no handshake: {}; {}", line(why), about(from))
         }
         Event::Login { account, method, from } => {
             format!("login of {} by {}; {}", clean(account), clean(method), about(from))

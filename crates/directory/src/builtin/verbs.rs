@@ -138,6 +138,10 @@ pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem
     found.map_err(|e| inner.failed(e))
 }
 
+pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, Problem> {
+    primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
+}
+
 fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
@@ -146,19 +150,22 @@ fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<Use
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
 }
 
-fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
     let sql =
         "SELECT domain FROM domain_alias WHERE name = ?1 UNION ALL SELECT name FROM domain WHERE name = ?1";
     connection.prepare_cached(sql)?.query_row([domain], |row| row.get(0)).optional()
 }
 
-fn domain(text: &str) -> Result<String, Problem> {
+pub(super) fn domain(text: &str) -> Result<String, Problem> {
     domain_name(text.trim()).ok_or_else(|| Problem::NotADomain(text.to_owned()))
 }
 
 impl Inner {
     /// Runs one transaction that writes.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>) -> Result<T, Problem> {
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
+    ) -> Result<T, Problem> {
         let mut connection = self.connection.lock();
         let done = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -176,7 +183,7 @@ impl Inner {
     }
 }
 
-enum Failed {
+pub(super) enum Failed {
     Refused(Problem),
     Database(rusqlite::Error),
 }
@@ -288,11 +295,15 @@ impl Builtin {
     /// Removes an account. Its mail stays where it is.
     ///
     /// # Errors
-    /// When there is no such account.
+    /// When there is no such account, or routes deliver to it.
     pub fn remove_user(&self, name: &str) -> Result<User, Problem> {
         let login = Login::parse(name.as_bytes())?;
         self.inner.write(|t| {
             let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
+            let routes = super::routes::leading_to(t, &user.name)?;
+            if !routes.is_empty() {
+                return Err(Problem::Routed(user.name, routes).into());
+            }
             t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
             Ok(user)
         })
@@ -332,7 +343,7 @@ impl Builtin {
     /// Removes a secondary domain, or a primary one with its secondary ones. Gives its canonical name.
     ///
     /// # Errors
-    /// When there is none, or accounts are left in it.
+    /// When there is none, or accounts or routes are left in it.
     pub fn remove_domain(&self, name: &str) -> Result<String, Problem> {
         let name = domain(name)?;
         self.inner.write(|t| {
@@ -343,6 +354,11 @@ impl Builtin {
                 t.query_row("SELECT count(*) FROM account WHERE domain = ?1", [&name], |row| row.get(0))?;
             if users > 0 {
                 return Err(Problem::DomainInUse(name, users).into());
+            }
+            let routes =
+                t.query_row("SELECT count(*) FROM route WHERE domain = ?1", [&name], |row| row.get(0))?;
+            if routes > 0 {
+                return Err(Problem::DomainHasRoutes(name, routes).into());
             }
             match t.execute("DELETE FROM domain WHERE name = ?1", [&name])? {
                 0 => Err(Problem::NoDomain(name).into()),

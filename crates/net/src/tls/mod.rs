@@ -9,6 +9,7 @@ mod self_signed;
 pub use certificates::Certificates;
 pub use self_signed::{SelfSigned, self_signed};
 
+use crate::socket::Socket;
 use crate::tasks::Shutdown;
 use arc_swap::ArcSwap;
 use culver_events::{Event, Events};
@@ -17,7 +18,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// Where a certificate and its key lie, as PEM.
@@ -146,8 +146,8 @@ impl TlsAcceptor {
         }
     }
 
-    pub(crate) async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.acceptor.accept(tcp).await
+    pub(crate) async fn handshake(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        self.acceptor.accept(socket).await
     }
 
     /// `tls-server-end-point` of the certificate that a client of this server name gets.
