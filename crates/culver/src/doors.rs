@@ -35,6 +35,8 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
     vec![
         Door::tcp("imap", OnRequest, &s.imap.listen).behind(&s.imap.proxy_from),
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
+        Door::tcp("pop3", OnRequest, &s.pop3.listen).behind(&s.pop3.proxy_from),
+        Door::tcp("pop3s", Implicit, &s.pop3s.listen).behind(&s.pop3s.proxy_from),
     ]
 }
 

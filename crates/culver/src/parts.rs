@@ -5,7 +5,7 @@
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use culver_auth::{Auth, AuthSettings};
+use culver_auth::{Auth, AuthSettings, Seats};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
@@ -13,22 +13,26 @@ use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
-use culver_imapd::seats::Seats;
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::Oldest;
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
+use culver_pop3d::Pop3Service;
+use culver_pop3d::delay::LastLogins;
 use culver_store::Store;
 use culver_store::io::{Io, IoSettings};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod pop3;
+
 /// What the server is made of.
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    pop3: Arc<Current<Pop3Service>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -58,9 +62,12 @@ impl Parts {
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
-        let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let (seats, last_logins) = (Seats::default(), LastLogins::default());
+        let lasting = Lasting { directory, store, tls, events, seats, last_logins };
+        let auth = auth(settings, &lasting);
+        let imap = Current::new(imap(settings, &lasting, auth.clone()));
+        let pop3 = Current::new(pop3::service(settings, &lasting, auth));
+        Ok(Self { lasting, imap, pop3 })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -70,13 +77,16 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "pop3" | "pop3s" => self.pop3.clone(),
             other => anyhow::bail!("nothing serves {other}"),
         })
     }
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        self.imap.0.store(imap(settings, &self.lasting));
+        let auth = auth(settings, &self.lasting);
+        self.imap.0.store(imap(settings, &self.lasting, auth.clone()));
+        self.pop3.0.store(pop3::service(settings, &self.lasting, auth));
     }
 
     /// Writes out and closes everything.
@@ -130,14 +140,20 @@ struct Lasting {
     tls: Option<TlsAcceptor>,
     events: Events,
     seats: Seats,
+    last_logins: LastLogins,
 }
 
-fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
+/// Logins of all services, whose failures are counted together.
+fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
     let auth = AuthSettings {
         failure_delay: settings.auth.failure_delay,
         tls_required: settings.auth.require_tls,
         ..AuthSettings::default()
     };
+    Auth::new(lasting.directory.clone(), auth, lasting.events.clone())
+}
+
+fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapService> {
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let imap = ImapSettings {
@@ -152,8 +168,7 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { directory, store, tls, events, seats } = lasting;
-    let auth = Auth::new(directory.clone(), auth, events.clone());
+    let Lasting { store, tls, events, seats, .. } = lasting;
     let (store, tls, events, seats) = (store.clone(), tls.clone(), events.clone(), seats.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap, seats })
 }
