@@ -3,6 +3,7 @@
 
 pub mod differential;
 pub mod mail;
+pub mod mta;
 pub mod peer;
 pub mod served;
 pub mod transcript;

@@ -465,7 +465,7 @@ const DOVECOT_POP3: &str = "/usr/lib/dovecot/pop3-login";
 /// Whom Dovecot's mail belongs to: user and group `nobody` of Debian.
 const OWNER_ID: u32 = 65534;
 
-fn open_to_all(path: &Path) -> Result<()> {
+pub(crate) fn open_to_all(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
