@@ -61,7 +61,10 @@ pub const CAPABILITIES: &[Capability] = &[
     row("RESP-CODES", 2449, Show::Always, "resp-codes"),
     row("AUTH-RESP-CODE", 3206, Show::Always, "auth-resp-code"),
     row("PIPELINING", 2449, Show::Always, "pipelining"),
-    Capability { parameter: Parameter::LoginDelay, ..row("LOGIN-DELAY", 2449, Show::LoginDelay, "login-delay") },
+    Capability {
+        parameter: Parameter::LoginDelay,
+        ..row("LOGIN-DELAY", 2449, Show::LoginDelay, "login-delay")
+    },
     Capability { parameter: Parameter::Expire, ..row("EXPIRE", 2449, Show::Always, "expire") },
     row("STLS", 2595, Show::BeforeTls, "stls"),
     row("USER", 1939, Show::Passwords, "user"),

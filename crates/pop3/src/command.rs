@@ -284,10 +284,7 @@ mod tests {
             (b"dele 1", Command::Dele(n(1))),
             (b"TOP 1 10", Command::Top { message: n(1), lines: 10 }),
             (b"TOP 1 0", Command::Top { message: n(1), lines: 0 }),
-            (
-                b"TOP 1 99999999999999999999999",
-                Command::Top { message: n(1), lines: u64::MAX },
-            ),
+            (b"TOP 1 99999999999999999999999", Command::Top { message: n(1), lines: u64::MAX }),
             (b"UIDL", Command::Uidl(None)),
             (b"UIDL 2", Command::Uidl(Some(n(2)))),
             (b"USER mrose", Command::User(b"mrose")),

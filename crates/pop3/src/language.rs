@@ -193,7 +193,8 @@ impl<'a> Text<'a> {
             Text::LoggedInAlready => "You are logged in already".into(),
             Text::UserFirst => "USER comes before PASS".into(),
             Text::NoSuchMessage(n) => {
-                format!("There is no such message: the maildrop has {}", count(n, "message", "messages")).into()
+                format!("There is no such message: the maildrop has {}", count(n, "message", "messages"))
+                    .into()
             }
             Text::NotANumber => "That is no message number".into(),
             Text::Deleted(n) => format!("Message {n} will be deleted at QUIT").into(),
@@ -227,9 +228,7 @@ impl<'a> Text<'a> {
             Text::PasswordNeedsTls => "Logging in without TLS is disabled here: use STLS or port 995. \
                  A password that was just sent went in the clear; change it"
                 .into(),
-            Text::TooManyFailures => {
-                "Too many logins failed from your network: try again in a minute".into()
-            }
+            Text::TooManyFailures => "Too many logins failed from your network: try again in a minute".into(),
             Text::ForbiddenCharacters => {
                 "The user name or the password has characters that cannot be in one".into()
             }
@@ -362,7 +361,8 @@ impl<'a> Text<'a> {
             Text::LoggedInAlready => "Vous êtes déjà connecté".into(),
             Text::UserFirst => "USER vient avant PASS".into(),
             Text::NoSuchMessage(n) => {
-                format!("Ce message n'existe pas : la boîte contient {}", count(n, "message", "messages")).into()
+                format!("Ce message n'existe pas : la boîte contient {}", count(n, "message", "messages"))
+                    .into()
             }
             Text::NotANumber => "Ce n'est pas un numéro de message".into(),
             Text::Deleted(n) => format!("Le message {n} sera supprimé à QUIT").into(),
@@ -383,9 +383,7 @@ impl<'a> Text<'a> {
                 "Cette langue n'est pas parlée ici ; LANG énumère celles qui le sont".into()
             }
             Text::MechanismNotOffered => "Ce mécanisme n'est pas proposé ici".into(),
-            Text::MechanismNeedsTls => {
-                "Ce mécanisme exige TLS ici : utilisez STLS ou le port 995".into()
-            }
+            Text::MechanismNeedsTls => "Ce mécanisme exige TLS ici : utilisez STLS ou le port 995".into(),
             Text::Cancelled => "Authentification annulée".into(),
             Text::NotBase64 => "Ce n'est pas du BASE64 valide".into(),
             Text::NoInitialResponse => "Avec ce mécanisme, le serveur parle en premier".into(),
@@ -397,9 +395,11 @@ impl<'a> Text<'a> {
                 "La connexion n'est pas possible pour le moment : réessayez dans quelques minutes".into()
             }
             Text::NotAllowedHere => "Ce compte ne peut pas se connecter d'ici ou sous ce nom".into(),
-            Text::PasswordNeedsTls => "Sans TLS, la connexion est désactivée ici : utilisez STLS ou le port 995. \
+            Text::PasswordNeedsTls => {
+                "Sans TLS, la connexion est désactivée ici : utilisez STLS ou le port 995. \
                  Un mot de passe qui vient d'être envoyé est passé en clair ; changez-le"
-                .into(),
+                    .into()
+            }
             Text::TooManyFailures => {
                 "Trop de connexions ont échoué depuis votre réseau : réessayez dans une minute".into()
             }
@@ -413,10 +413,12 @@ impl<'a> Text<'a> {
             Text::TooSoon(n) => format!("Reconnectez-vous dans {n} secondes").into(),
             Text::MessageGone => "Le message n'est plus là : il a été supprimé ailleurs".into(),
             Text::MessageUnreadable(id) => {
-                format!("Le message ne peut pas être lu pour le moment ; citez {id} à votre administrateur").into()
+                format!("Le message ne peut pas être lu pour le moment ; citez {id} à votre administrateur")
+                    .into()
             }
             Text::Fault(id) => {
-                format!("Le serveur n'a pas pu le faire pour le moment ; citez {id} à votre administrateur").into()
+                format!("Le serveur n'a pas pu le faire pour le moment ; citez {id} à votre administrateur")
+                    .into()
             }
             Text::MailboxGone => "La boîte a été supprimée".into(),
             Text::Stopping => "Le serveur s'arrête ; reconnectez-vous dans un instant".into(),

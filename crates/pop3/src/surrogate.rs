@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn addresses_stay_addresses_or_become_empty_groups() {
         for (value, want) in [
-            ("\"Meier, Jörg\" <a@b.example>, c@d.example", " =?utf-8?B?TWVpZXIsIErDtnJn?= <a@b.example>, c@d.example"),
+            (
+                "\"Meier, Jörg\" <a@b.example>, c@d.example",
+                " =?utf-8?B?TWVpZXIsIErDtnJn?= <a@b.example>, c@d.example",
+            ),
             ("Jörg <jörg@b.example>", " =?utf-8?B?SsO2cmcgPGrDtnJnQGIuZXhhbXBsZT4=?= :;"),
             ("jörg@b.example", " =?utf-8?B?asO2cmdAYi5leGFtcGxl?= :;"),
             ("a@b.example (Jörg)", " a@b.example (=?utf-8?B?SsO2cmc=?=)"),

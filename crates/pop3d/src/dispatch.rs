@@ -1,6 +1,8 @@
 //! State x command: which handler runs.
 
-use crate::command::{apop, auth, capa, dele, lang, last, list, pass, quit, retr, rset, stat, stls, top, uidl, user, utf8};
+use crate::command::{
+    apop, auth, capa, dele, lang, last, list, pass, quit, retr, rset, stat, stls, top, uidl, user, utf8,
+};
 use crate::context::Context;
 use crate::state::{Authorization, State, Transaction};
 use crate::stop::{End, Stop, no};

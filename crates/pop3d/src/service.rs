@@ -139,8 +139,7 @@ impl Pop3Service {
         peer: &Peer,
         then: impl FnOnce(&Circumstances<'_>) -> T,
     ) -> T {
-        let mechanisms: Vec<&str> =
-            self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect();
+        let mechanisms: Vec<&str> = self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect();
         let masked: Vec<&str> = self.settings.masked.iter().map(String::as_str).collect();
         then(&Circumstances {
             login,

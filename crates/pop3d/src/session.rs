@@ -142,7 +142,8 @@ impl Session {
     async fn command(&mut self, line: &[u8]) -> Result<(), End> {
         match parse(line) {
             Ok(command) => {
-                let state = std::mem::replace(&mut self.state, State::Authorization(Authorization::default()));
+                let state =
+                    std::mem::replace(&mut self.state, State::Authorization(Authorization::default()));
                 let (state, done) = Box::pin(dispatch::run(state, command, &mut self.cx)).await;
                 self.state = state;
                 done?;

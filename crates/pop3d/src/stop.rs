@@ -1,8 +1,8 @@
 //! How a command ends when it does not end well, and what the client reads then.
 
 use culver_auth::Denied;
-use culver_pop3::response::Code;
 use culver_pop3::language::Text;
+use culver_pop3::response::Code;
 use culver_store::{Failure, Refusal};
 use std::io;
 

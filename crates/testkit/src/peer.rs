@@ -179,7 +179,8 @@ impl Culver {
         let mut process = Process(child);
         let ready = wait_until(START, &mut process, || {
             let text = fs::read_to_string(&ports).context("ports.json")?;
-            let at = |name| Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, name)?)));
+            let at =
+                |name| Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, name)?)));
             let (imap, imaps) = (at("imap")?, at("imaps")?);
             Client::connect(imap)?;
             Ok((imap, imaps, at("pop3")?, at("pop3s")?))

@@ -59,7 +59,10 @@ impl Served {
         if let Some(pair) = pair {
             fs::write(dir.join("key.pem"), &pair.key)?;
             fs::write(dir.join("cert.pem"), &pair.certificate)?;
-            write!(text, "[[tls.certificate]]\ncertificate = \"{root}/cert.pem\"\nkey = \"{root}/key.pem\"\n")?;
+            write!(
+                text,
+                "[[tls.certificate]]\ncertificate = \"{root}/cert.pem\"\nkey = \"{root}/key.pem\"\n"
+            )?;
         }
         fs::write(dir.join("culver.toml"), text)?;
         let errors = fs::File::create(dir.join("stderr"))?;

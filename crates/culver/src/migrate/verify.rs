@@ -9,10 +9,10 @@
 use super::{Use, Which, report, work};
 use crate::parts;
 use anyhow::{Context, Result, bail};
+use culver_base::UidlFormat;
 use culver_imapc::compare::{canonical, first_difference};
 use culver_imapc::pop3::Pop3;
 use culver_imapc::{Client, Response, Trust, Value};
-use culver_base::UidlFormat;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{SocketAddr, ToSocketAddrs as _};

@@ -45,19 +45,15 @@ pub async fn open(
     let mailbox = mail.open(&MailboxName::inbox()).await?;
     let maildrop = mailbox.maildrop(settings.sizes, settings.deleted_flag.as_ref()).await?;
     let last = if settings.enable_last {
-        let seen = |at: &usize| {
-            maildrop.record(*at).is_some_and(|r| r.flags.system.contains(SystemFlags::SEEN))
-        };
+        let seen =
+            |at: &usize| maildrop.record(*at).is_some_and(|r| r.flags.system.contains(SystemFlags::SEEN));
         (0..maildrop.len()).rev().find(seen).map_or(0, |at| u32::try_from(at + 1).unwrap_or(u32::MAX))
     } else {
         0
     };
     service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
-    let counts = MaildropCounts {
-        messages: maildrop.len(),
-        octets: maildrop.octets(),
-        ..MaildropCounts::default()
-    };
+    let counts =
+        MaildropCounts { messages: maildrop.len(), octets: maildrop.octets(), ..MaildropCounts::default() };
     Ok(Transaction {
         name: account.name.as_str().into(),
         mailbox,

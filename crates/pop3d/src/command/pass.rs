@@ -6,11 +6,7 @@ use crate::state::Transaction;
 use crate::stop::Stop;
 
 /// PASS.
-pub async fn run(
-    named: Option<Vec<u8>>,
-    password: &[u8],
-    cx: &mut Context,
-) -> Result<Transaction, Stop> {
+pub async fn run(named: Option<Vec<u8>>, password: &[u8], cx: &mut Context) -> Result<Transaction, Stop> {
     let named = user::named(named)?;
     let (name, password) = (login::prepared(&named)?, login::prepared(password)?);
     let verified = cx.service.auth.verify(&name, &password, &cx.peer).await;

@@ -14,8 +14,7 @@ use culver_store::{Failure, FlagChange, StoreFlags};
 
 /// QUIT.
 pub async fn run(mut tx: Box<Transaction>, cx: &mut Context) -> (Box<Transaction>, Result<(), Stop>) {
-    let marked: UidSet =
-        tx.deleted.iter().filter_map(|at| tx.maildrop.get(at)).map(|(uid, _)| uid).collect();
+    let marked: UidSet = tx.deleted.iter().filter_map(|at| tx.maildrop.get(at)).map(|(uid, _)| uid).collect();
     let done = remove(&tx, &marked, cx).await;
     if done.is_ok() {
         tx.counts.deleted = tx.deleted.count();

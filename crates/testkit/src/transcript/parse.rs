@@ -237,7 +237,8 @@ fn header(t: &mut Transcript, line: &str) -> Result<()> {
             ("needs", v) => t.needs = v.split_whitespace().map(str::to_owned).collect(),
             ("settings", v) => {
                 let pairs = v.split_whitespace().map(|pair| pair.split_once('=').context("NAME=VALUE"));
-                t.settings = pairs.map(|p| p.map(|(n, v)| (n.to_owned(), v.to_owned()))).collect::<Result<_>>()?;
+                t.settings =
+                    pairs.map(|p| p.map(|(n, v)| (n.to_owned(), v.to_owned()))).collect::<Result<_>>()?;
             }
             ("box", v) => t.fixture = Some(v.to_owned()),
             ("login", "no") => t.by_hand = ByHand::Login,

@@ -51,7 +51,8 @@ pub fn run(transcript: &Transcript, peer: &dyn Peer) -> Outcome {
     }
     let account = peer.fresh_account();
     let (local, domain) = account.user.split_once('@').unwrap_or((&account.user, ""));
-    let vars = [("user", &*account.user), ("password", &account.password), ("local", local), ("domain", domain)];
+    let vars =
+        [("user", &*account.user), ("password", &account.password), ("local", local), ("domain", domain)];
     let vars = vars.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     let patience = if excuse.is_some() { SHORT } else { PATIENCE };
     let mut runner =
@@ -174,6 +175,8 @@ impl Runner<'_> {
                 let next = wanted.get(at + 1).context("... is never the last")?;
                 if self.matches(next, &line) {
                     at += 2;
+                } else if line == "." {
+                    bail!("expected {next} before the end of the answer");
                 }
             } else if self.matches(wanted[at], &line) {
                 at += 1;
