@@ -1,35 +1,49 @@
-//! How many sessions an account has from one network. The limit keeps one broken client from taking the server's memory;
-//! it is far above what a household needs, and the refusal names it.
+//! How many sessions an account has from one network, for each service. The limit keeps one broken client from taking the
+//! server's memory; it is far above what a household needs, and the refusal names it.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-/// Sessions by account and network.
+/// Service, account, network.
+type Key = (&'static str, String, IpAddr);
+
+/// Sessions by service, account and network.
 #[derive(Clone, Default)]
 pub struct Seats {
-    taken: Arc<Mutex<HashMap<(String, IpAddr), u32>>>,
+    taken: Arc<Mutex<HashMap<Key, u32>>>,
 }
 
 /// One session's place; given back when dropped.
 pub struct Seat {
-    key: (String, IpAddr),
+    key: Key,
     seats: Seats,
 }
 
 impl Seats {
-    /// A place for one more session; `None` when `most` are there already.
-    pub fn take(&self, account: &str, client: IpAddr, most: u32) -> Option<Seat> {
-        let key = (account.to_owned(), network(client));
+    /// A place for one more session, and how many are taken then; `None` when `most` are there already.
+    pub fn take(
+        &self,
+        service: &'static str,
+        account: &str,
+        client: IpAddr,
+        most: u32,
+    ) -> Option<(Seat, u32)> {
+        let key = (service, account.to_owned(), network(client));
         let mut taken = self.taken.lock();
-        let count = taken.entry(key.clone()).or_insert(0);
-        if *count >= most {
+        let count = taken.get(&key).copied().unwrap_or(0);
+        if count >= most {
             return None;
         }
-        *count += 1;
+        taken.insert(key.clone(), count + 1);
         drop(taken);
-        Some(Seat { key, seats: self.clone() })
+        Some((Seat { key, seats: self.clone() }, count + 1))
+    }
+
+    /// So many are worth a word before the limit bites: four of five.
+    pub fn nearly(most: u32) -> u32 {
+        most.saturating_mul(4).div_ceil(5).max(1)
     }
 }
 
@@ -61,15 +75,20 @@ mod tests {
     fn places_are_counted_by_account_and_network_and_given_back() {
         let seats = Seats::default();
         let at = |text: &str| text.parse().unwrap();
-        let first = seats.take("a", at("2001:db8::1"), 1).unwrap();
-        assert!(seats.take("a", at("2001:db8::2"), 1).is_none());
+        let take = |account: &str, client: &str, most| seats.take("imap", account, at(client), most);
+        let first = take("a", "2001:db8::1", 1).unwrap();
+        assert_eq!(first.1, 1);
+        assert!(take("a", "2001:db8::2", 1).is_none());
+        assert_eq!(take("a", "2001:db8::2", 2).unwrap().1, 2);
         let others = [
-            seats.take("b", at("2001:db8::1"), 1),
-            seats.take("a", at("2001:db8:0:1::1"), 1),
-            seats.take("a", at("192.0.2.1"), 1),
+            take("b", "2001:db8::1", 1),
+            take("a", "2001:db8:0:1::1", 1),
+            take("a", "192.0.2.1", 1),
+            seats.take("pop3", "a", at("2001:db8::1"), 1),
         ];
         assert!(others.iter().all(Option::is_some));
-        assert!(seats.take("a", at("::ffff:192.0.2.1"), 1).is_none());
+        assert!(take("a", "::ffff:192.0.2.1", 1).is_none());
+        assert_eq!([0, 1, 5, 200].map(Seats::nearly), [1, 1, 4, 160]);
         drop((first, others));
         assert!(seats.taken.lock().is_empty());
     }

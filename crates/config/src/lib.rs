@@ -17,6 +17,7 @@ mod section;
 pub mod settings;
 mod value;
 
+pub use check::MECHANISMS;
 pub use print::{changes_for_restart, default_file, reference, show};
 pub use problem::{Problem, Severity};
 pub use section::{Applies, Row};

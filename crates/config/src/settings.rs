@@ -41,6 +41,8 @@ section! {
         [imaps]: Imaps;
         [pop3]: Pop3;
         [pop3s]: Pop3s;
+        [lookup]: Lookup;
+        [policy]: Policy;
         [store]: Store;
         [[directory]]: Directory = vec![Directory::default()];
         [[mailbox]]: Mailbox = default_mailboxes();
@@ -97,11 +99,26 @@ choice! {
     } default Tls12
 }
 
+choice! {
+    /// Where the name stands in a client's certificate.
+    ClientName {
+        /// The first mail address among the alternative names.
+        "address" => Address,
+        /// The common name of the subject.
+        "common-name" => CommonName,
+    } default Address
+}
+
 section! {
     /// TLS, for imaps and for STARTTLS.
     Tls {
         /// The oldest version that is spoken. Older than 1.2 is not possible.
         min_version: TlsVersion = TlsVersion::Tls12, Restart, "\"1.3\"";
+        /// Certificates (PEM) of the authorities whose clients may log in by their certificates (SASL EXTERNAL). With it, clients
+        /// are asked for one, and still served without; one that another authority has signed fails. Empty: nobody is asked.
+        client_ca: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/clients.pem\"";
+        /// Where the account's name stands in a client's certificate: `address` (alternative name rfc822Name) or `common-name`.
+        client_name: ClientName = ClientName::Address, Restart, "\"common-name\"";
         [[certificate]]: Certificate = Vec::new();
     }
 }
@@ -126,6 +143,19 @@ section! {
         failure_delay: Duration = Duration::from_secs(2), Reload, "\"5s\"";
         /// A connection is closed after so many failed logins.
         max_failures: u32 = 10, Reload, "3";
+        /// SASL mechanisms that are offered, the preferred ones first. Empty: PLAIN and LOGIN, SCRAM and CRAM-MD5 when every
+        /// password is stored so that they work for all, EXTERNAL to clients with a certificate, OAUTHBEARER and XOAUTH2 when
+        /// there is a source for tokens. Clients take the strongest one before anybody knows who they are: what is named here
+        /// must suit the passwords of all. DIGEST-MD5 and ANONYMOUS exist only when they are named.
+        mechanisms: Vec<String> = Vec::new(), Reload, "[\"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]";
+        /// A passwd-file of master users, who may log in as any account with their own password. Names without a domain will do.
+        /// Accounts become masters by `culver user master`.
+        master_users: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/masters\"";
+        /// What stands between account and master in a user name, as in `anna@example.org*master`. Empty: that form does not
+        /// exist; a master can still name the account as authorization identity of PLAIN and others.
+        master_separator: String = String::new(), Reload, "\"*\"";
+        /// The account that ANONYMOUS opens, if `mechanisms` names it.
+        anonymous_user: String = String::new(), Reload, "\"guest@example.org\"";
         /// Accounts with a user id below this are refused, so that a mistake in a directory does not hand out root's
         /// files. 0 is always refused.
         first_valid_uid: u32 = 500, Restart, "1000";
@@ -317,6 +347,35 @@ section! {
         listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
         /// Networks of proxies, as in `imap.proxy_from`. The header comes before TLS.
         proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
+    }
+}
+
+section! {
+    /// Look-ups of domains and addresses, for MTAs: docs/postfix.md and docs/exim.md say how. Whoever can connect can ask which
+    /// addresses there are.
+    Lookup {
+        /// Addresses and ports for Postfix's socketmap and Exim's `readsocket`. Sockets that systemd hands over under the name
+        /// `lookup` are used instead.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2501\"]";
+        /// The same for Postfix's tcp_table, whose requests name no map: here all are for `domain`. By systemd: `lookup-domain`.
+        tcp_domain: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2502\"]";
+        /// Here all are for `mailbox`. By systemd: `lookup-mailbox`.
+        tcp_mailbox: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2503\"]";
+        /// Here all are for `virtual`. By systemd: `lookup-virtual`.
+        tcp_virtual: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2504\"]";
+        /// Here all are for `access`. By systemd: `lookup-access`.
+        tcp_access: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2505\"]";
+        [[unix]]: UnixSocket = Vec::new();
+    }
+}
+
+section! {
+    /// Postfix's `check_policy_service`: says at RCPT what delivery would say later (the account or route is disabled, the
+    /// mailbox is full), and at submission that an account may not send.
+    Policy {
+        /// Addresses and ports. Sockets that systemd hands over under the name `policy` are used instead.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2506\"]";
+        [[unix]]: UnixSocket = Vec::new();
     }
 }
 

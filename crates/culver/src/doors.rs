@@ -24,6 +24,10 @@ impl<'a> Door<'a> {
         Self { name, encryption, addresses, sockets: &[], proxies: &[] }
     }
 
+    const fn and_sockets(self, sockets: &'a [UnixSocket]) -> Self {
+        Self { sockets, ..self }
+    }
+
     const fn behind(self, proxies: &'a [Network]) -> Self {
         Self { proxies, ..self }
     }
@@ -37,6 +41,12 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
         Door::tcp("pop3", OnRequest, &s.pop3.listen).behind(&s.pop3.proxy_from),
         Door::tcp("pop3s", Implicit, &s.pop3s.listen).behind(&s.pop3s.proxy_from),
+        Door::tcp("lookup", OnRequest, &s.lookup.listen).and_sockets(&s.lookup.unix),
+        Door::tcp("lookup-domain", OnRequest, &s.lookup.tcp_domain),
+        Door::tcp("lookup-mailbox", OnRequest, &s.lookup.tcp_mailbox),
+        Door::tcp("lookup-virtual", OnRequest, &s.lookup.tcp_virtual),
+        Door::tcp("lookup-access", OnRequest, &s.lookup.tcp_access),
+        Door::tcp("policy", OnRequest, &s.policy.listen).and_sockets(&s.policy.unix),
     ]
 }
 

@@ -5,7 +5,8 @@
 use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use culver_auth::{Auth, AuthSettings, Seats};
+use culver_auth::sasl::Mechanism;
+use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
@@ -14,9 +15,10 @@ use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
-use culver_net::tls::Oldest;
+use culver_net::tls::{ClientCertificates, ClientName, Oldest};
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_pop3d::Pop3Service;
 use culver_pop3d::delay::LastLogins;
@@ -62,8 +64,10 @@ impl Parts {
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let (seats, last_logins) = (Seats::default(), LastLogins::default());
-        let lasting = Lasting { directory, store, tls, events, seats, last_logins };
+        let masters = masters(settings);
+        let backends = Backends { directory, masters, tokens: None };
+        let (memory, last_logins) = (Memory::new(), LastLogins::default());
+        let lasting = Lasting { backends, store, tls, events, memory, last_logins };
         let auth = auth(settings, &lasting);
         let imap = Current::new(imap(settings, &lasting, auth.clone()));
         let pop3 = Current::new(pop3::service(settings, &lasting, auth));
@@ -78,8 +82,25 @@ impl Parts {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
             "pop3" | "pop3s" => self.pop3.clone(),
+            "policy" => Arc::new(Policy {
+                directory: self.lasting.backends.directory.clone(),
+                recipients: self.recipients(),
+            }),
+            _ if listener.starts_with("lookup") => {
+                let maps = Maps {
+                    directory: self.lasting.backends.directory.clone(),
+                    recipients: self.recipients(),
+                };
+                let tcp_map = listener.strip_prefix("lookup-").and_then(Map::named);
+                Arc::new(Lookup { maps: Arc::new(maps), tcp_map })
+            }
             other => anyhow::bail!("nothing serves {other}"),
         })
+    }
+
+    /// Whether mail is taken, for those that ask before it comes.
+    fn recipients(&self) -> Arc<dyn Recipients> {
+        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
     }
 
     /// New sessions get these settings.
@@ -135,22 +156,32 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 
 /// What does not change when settings are read again.
 struct Lasting {
-    directory: Arc<Directory>,
+    backends: Backends,
     store: Arc<dyn Store>,
     tls: Option<TlsAcceptor>,
     events: Events,
-    seats: Seats,
+    memory: Arc<Memory>,
     last_logins: LastLogins,
 }
 
-/// Logins of all services, whose failures are counted together.
+/// Who may log in as anybody, from a file of their own.
+fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
+    let path = &settings.auth.master_users;
+    let file = PasswdFile::new(path.to_string_lossy(), Defaults::default()).bare_names_in(MASTERS);
+    (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
+}
+
+/// Logins of all services.
 fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+    let named: Vec<Mechanism> = settings.auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
     let auth = AuthSettings {
         failure_delay: settings.auth.failure_delay,
         tls_required: settings.auth.require_tls,
-        ..AuthSettings::default()
+        mechanisms: Some(named).filter(|named| !named.is_empty()),
+        master_separator: settings.auth.master_separator.chars().next(),
+        anonymous: Some(settings.auth.anonymous_user.clone()).filter(|name| !name.is_empty()),
     };
-    Auth::new(lasting.directory.clone(), auth, lasting.events.clone())
+    Auth::build(lasting.backends.clone(), auth, lasting.events.clone(), lasting.memory.clone())
 }
 
 fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapService> {
@@ -168,9 +199,9 @@ fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapServ
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { store, tls, events, seats, .. } = lasting;
-    let (store, tls, events, seats) = (store.clone(), tls.clone(), events.clone(), seats.clone());
-    Arc::new(ImapService { auth, store, tls, events, settings: imap, seats })
+    let Lasting { store, tls, events, .. } = lasting;
+    let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
+    Arc::new(ImapService { auth, store, tls, events, settings: imap })
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -285,6 +316,16 @@ pub fn certificate_files(settings: &Settings) -> Vec<CertificateFiles> {
     pairs.map(|c| CertificateFiles { certificate: c.certificate.clone(), key: c.key.clone() }).collect()
 }
 
+/// Whose clients may log in by certificate.
+pub fn client_certificates(settings: &Settings) -> Option<ClientCertificates> {
+    let authorities = settings.tls.client_ca.clone();
+    let name = match settings.tls.client_name {
+        set::ClientName::Address => ClientName::Address,
+        set::ClientName::CommonName => ClientName::CommonName,
+    };
+    (!authorities.as_os_str().is_empty()).then_some(ClientCertificates { authorities, name })
+}
+
 /// The oldest TLS version.
 pub fn oldest(settings: &Settings) -> Oldest {
     match settings.tls.min_version {
@@ -326,4 +367,14 @@ pub fn events(settings: &Settings) -> Result<Events> {
     let (style, level, destination) = log(settings);
     Events::new(style, level, destination)
         .with_context(|| format!("cannot open the log {}", settings.log.file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_knows_every_mechanism() {
+        assert_eq!(Mechanism::ALL.map(Mechanism::name), culver_config::MECHANISMS);
+    }
 }

@@ -44,7 +44,8 @@ fn certificates(settings: &Settings) -> Result<Option<TlsAcceptor>> {
     if files.is_empty() {
         return Ok(None);
     }
-    TlsAcceptor::new(&files, parts::oldest(settings)).map(Some).context("TLS")
+    let clients = parts::client_certificates(settings);
+    TlsAcceptor::asking(&files, parts::oldest(settings), clients.as_ref()).map(Some).context("TLS")
 }
 
 /// A session is a descriptor or two; the soft limit of 1024 is a relic that select(2) left.

@@ -30,6 +30,8 @@ pub struct Account {
     pub quota: QuotaLimits,
     /// Networks it may log in from; empty for all.
     pub allowed_networks: Vec<Network>,
+    /// May it log in as anybody else, with its own password?
+    pub master: bool,
     /// What the source says beside this, by the source's words (`proxy_maybe`, `userdb_acl_groups`). Nothing here is
     /// understood.
     pub extra: BTreeMap<String, String>,
@@ -50,6 +52,7 @@ impl Account {
             send: Switch::On,
             quota: QuotaLimits::default(),
             allowed_networks: Vec::new(),
+            master: false,
             extra: BTreeMap::new(),
         }
     }

@@ -21,6 +21,19 @@ impl Outage {
     }
 }
 
+/// What a mechanism must find stored to prove a password that does not cross the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// SCRAM-SHA-256, or the password in the clear.
+    ScramSha256,
+    /// SCRAM-SHA-1, or the password in the clear.
+    ScramSha1,
+    /// The states of CRAM-MD5, or the password in the clear.
+    CramMd5,
+    /// The password in the clear (APOP).
+    Clear,
+}
+
 /// Something that knows accounts.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -68,9 +81,9 @@ pub trait Source: Send + Sync {
         Ok(names.iter().any(|name| name.rsplit_once('@').is_some_and(|(_, own)| own == domain)))
     }
 
-    /// Is every password stored so that SCRAM can prove it, as far as is known? A server names its mechanisms before it
+    /// Is every password stored so that this can be proven, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
-    fn serves_scram(&self) -> bool {
+    fn serves(&self, _proof: Proof) -> bool {
         false
     }
 }
@@ -102,9 +115,9 @@ impl Directory {
         &self.sources
     }
 
-    /// Can all accounts of all sources use SCRAM?
-    pub fn serves_scram(&self) -> bool {
-        self.sources.iter().all(|source| source.serves_scram())
+    /// Can all accounts of all sources prove their passwords so?
+    pub fn serves(&self, proof: Proof) -> bool {
+        self.sources.iter().all(|source| source.serves(proof))
     }
 
     /// The names of the accounts of all sources, sorted, each once.

@@ -17,10 +17,12 @@ mod login;
 pub mod passwd_file;
 mod place;
 mod route;
+mod token;
 
 pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
 pub use culver_base::Network;
-pub use directory::{Directory, Outage, Source};
+pub use directory::{Directory, Outage, Proof, Source};
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};
 pub use route::{Action, DEPTH, Resolved, Route, TARGETS, Target, Way};
+pub use token::{TokenClaims, TokenVerifier};

@@ -28,6 +28,14 @@ pub fn render(event: &Event) -> String {
         Event::Login { account, method, from } => {
             format!("login of {} by {}; {}", clean(account), clean(method), about(from))
         }
+        Event::LoginAs { account, by, from } => {
+            format!("{} logs in as {}; {}", clean(by), clean(account), about(from))
+        }
+        Event::SessionsNearLimit { account, open, limit, from } => format!(
+            "{} has {open} sessions from one network, of {limit} that it may have; {}",
+            clean(account),
+            about(from)
+        ),
         Event::LoginFailed { attempt, from } => format!(
             "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
             clean(&attempt.user),

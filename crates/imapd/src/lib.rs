@@ -23,5 +23,4 @@ pub mod view;
 pub mod wire;
 
 pub use command::login::place;
-pub use culver_auth::seats;
 pub use service::{ImapService, ImapSettings};

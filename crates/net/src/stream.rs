@@ -30,6 +30,7 @@ enum Bytes {
 struct Tls {
     stream: TlsStream<Socket>,
     end_point: Option<Vec<u8>>,
+    client: Option<String>,
 }
 
 /// What TLS was agreed on.
@@ -75,11 +76,13 @@ impl Stream {
         };
         let stream = acceptor.handshake(socket).await?;
         let end_point = acceptor.end_point(stream.get_ref().1.server_name());
+        let shown = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+        let client = shown.and_then(|certificate| acceptor.client_name(certificate));
         Ok(Self {
             peer: self.peer,
             local: self.local,
             tls_before: self.tls_before,
-            bytes: Bytes::Tls(Box::new(Tls { stream, end_point })),
+            bytes: Bytes::Tls(Box::new(Tls { stream, end_point, client })),
         })
     }
 
@@ -154,6 +157,12 @@ impl Stream {
             cipher: session.negotiated_cipher_suite()?.suite().as_str().unwrap_or("unknown").to_owned(),
             server_name: session.server_name().map(str::to_owned),
         })
+    }
+
+    /// The name in the client's certificate, if it has shown one and an authority of ours has signed it.
+    pub fn client_certificate(&self) -> Option<String> {
+        let Bytes::Tls(tls) = &self.bytes else { return None };
+        tls.client.clone()
     }
 
     /// What SCRAM-PLUS may bind to; `None` without TLS.

@@ -1,7 +1,7 @@
 //! What all POP3 sessions share.
 
 use crate::delay::LastLogins;
-use culver_auth::{Auth, Peer, Seats, Secured};
+use culver_auth::{Auth, Peer, Secured};
 use culver_base::{Keyword, UidlFormat};
 use culver_events::{Events, Origin, Transport};
 use culver_net::{BoxFuture, Connection, Serve, Shutdown, TlsAcceptor};
@@ -42,6 +42,8 @@ pub struct Pop3Settings {
     pub login_timeout: Duration,
     /// Are passwords refused without TLS (except on loopback)?
     pub tls_required: bool,
+    /// The server's name, in APOP's timestamp.
+    pub hostname: String,
     /// Capabilities that are neither shown nor served, in capitals.
     pub masked: BTreeSet<String>,
     /// Failed logins after which a connection is closed.
@@ -86,6 +88,7 @@ impl Default for Pop3Settings {
             idle_timeout: Duration::from_secs(10 * 60),
             login_timeout: Duration::from_secs(60),
             tls_required: true,
+            hostname: "localhost".to_owned(),
             masked: BTreeSet::new(),
             failed_logins: 10,
             sessions: 50,
@@ -120,9 +123,7 @@ pub struct Pop3Service {
     pub events: Events,
     /// Settings.
     pub settings: Pop3Settings,
-    /// Who is there; shared by services that follow each other at a reload.
-    pub seats: Seats,
-    /// When accounts logged in last; shared in the same way.
+    /// When accounts logged in last; shared by services that follow each other at a reload.
     pub last_logins: LastLogins,
 }
 
@@ -132,6 +133,18 @@ impl Pop3Service {
         self.settings.tls_required && peer.secured == Secured::No
     }
 
+    /// APOP's timestamp (RFC 1939 §7), never the same twice; `None` where APOP would not serve every account, or may not
+    /// be used: a client that sees one may ask for nothing else.
+    pub fn timestamp(&self, peer: &Peer) -> Option<String> {
+        if self.needs_tls(peer) || self.settings.masked.contains("APOP") || !self.auth.serves_apop() {
+            return None;
+        }
+        let host = &self.settings.hostname;
+        let host: String =
+            host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).collect();
+        Some(format!("<{}@{}>", peer.session, if host.is_empty() { "localhost" } else { &host }))
+    }
+
     /// Hands the circumstances of a session to `then`: for CAPA.
     pub fn with_circumstances<T>(
         &self,
@@ -139,7 +152,7 @@ impl Pop3Service {
         peer: &Peer,
         then: impl FnOnce(&Circumstances<'_>) -> T,
     ) -> T {
-        let mechanisms: Vec<&str> = self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect();
+        let mechanisms: Vec<&str> = self.auth.offered(peer).iter().map(|m| m.name()).collect();
         let masked: Vec<&str> = self.settings.masked.iter().map(String::as_str).collect();
         then(&Circumstances {
             login,

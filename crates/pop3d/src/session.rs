@@ -41,7 +41,9 @@ pub async fn run(service: Arc<Pop3Service>, conn: Connection, shutdown: Shutdown
         secured,
         service: "pop3",
         session: conn.session.clone(),
+        certificate: conn.stream.client_certificate(),
     };
+    let timestamp = service.timestamp(&peer);
     let cx = Context {
         wire: Wire::new(conn.stream),
         framer: Framer::default(),
@@ -50,7 +52,7 @@ pub async fn run(service: Arc<Pop3Service>, conn: Connection, shutdown: Shutdown
         shutdown,
         voice: Voice::default(),
         utf8: false,
-        timestamp: None,
+        timestamp,
         failed_logins: 0,
     };
     Session { cx, state: State::Authorization(Authorization::default()) }.serve().await;

@@ -77,6 +77,7 @@ pub fn denied<'a>(denied: &'a Denied, text: &'a str) -> (Option<Code>, Text<'a>)
         Denied::NotAllowedHere => (Some(Code::Auth), Text::NotAllowedHere),
         Denied::PrivacyRequired => (Some(Code::Auth), Text::PasswordNeedsTls),
         Denied::TooManyFailures { .. } => (Some(Code::SysTemp), Text::TooManyFailures),
-        _ => (Some(Code::Auth), Text::Other(text)),
+        Denied::TooManySessions { most } => (Some(Code::InUse), Text::TooManySessions(*most)),
+        Denied::Syntax(_) => (Some(Code::Auth), Text::Other(text)),
     }
 }

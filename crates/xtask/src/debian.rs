@@ -17,6 +17,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("fetchmail", "a client of POP3"),
     ("getmail6", "a client of POP3"),
     ("mpop", "a client of POP3"),
+    ("gsasl", "a client that speaks the mechanisms of SASL"),
     ("python3", "imaplib, a client"),
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
     ("e2fsprogs", "a full ext4, in a file"),

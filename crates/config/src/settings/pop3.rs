@@ -53,7 +53,7 @@ section! {
         idle_timeout: Duration = Duration::from_secs(10 * 60), Reload, "\"30m\"";
         /// A connection that has not logged in is closed after this long.
         login_timeout: Duration = Duration::from_secs(60), Reload, "\"3m\"";
-        /// Sessions of one account from one network (an IPv4 address, an IPv6 /64), those of IMAP included.
+        /// Sessions of one account from one network (an IPv4 address, an IPv6 /64).
         max_sessions: u32 = 200, Reload, "10";
         /// Capabilities that are neither shown nor served, for clients with trouble; APOP counts as one.
         hide_capabilities: Vec<String> = Vec::new(), Reload, "[\"UTF8\", \"LANG\"]";

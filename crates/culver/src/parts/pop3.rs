@@ -23,6 +23,7 @@ pub fn service(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<P
         idle_timeout: pop3.idle_timeout,
         login_timeout: pop3.login_timeout,
         tls_required: settings.auth.require_tls,
+        hostname: super::hostname(settings),
         masked: pop3.hide_capabilities.iter().map(|c| c.to_ascii_uppercase()).collect(),
         failed_logins: settings.auth.max_failures,
         sessions: pop3.max_sessions,
@@ -58,7 +59,6 @@ pub fn service(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<P
         tls: lasting.tls.clone(),
         events: lasting.events.clone(),
         settings,
-        seats: lasting.seats.clone(),
         last_logins: lasting.last_logins.clone(),
     })
 }

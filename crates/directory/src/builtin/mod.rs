@@ -13,19 +13,21 @@
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
+mod change;
 mod routes;
 mod schema;
 mod verbs;
 
+pub use change::Changes;
 pub use verbs::{Domain, NewUser, User, What};
 
-use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Route, Secret, Source};
+use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 /// Why a verb was not done. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,12 @@ pub enum Problem {
     /// It is a secondary domain.
     #[error("{0} is a secondary domain of {1}: use {1}")]
     IsAlias(String, String),
+    /// It is a primary domain.
+    #[error("{0} is a primary domain already")]
+    IsPrimary(String),
+    /// Where an account's files are cannot be told.
+    #[error("The account {0}: {1}")]
+    Place(String, crate::NotALocation),
     /// It still has accounts.
     #[error("The domain {0} still has {1} accounts: remove them first")]
     DomainInUse(String, u32),
@@ -113,8 +121,8 @@ struct Inner {
 
 /// What is known of how passwords are stored.
 struct Schemes {
-    /// Can SCRAM prove them all?
-    scram: AtomicBool,
+    /// What can prove them all, a bit for each [`Proof`].
+    serves: AtomicU8,
     /// SQLite's `data_version` when it was found out; -1 for not at all.
     seen: AtomicI64,
 }
@@ -126,7 +134,7 @@ impl Builtin {
     /// When it cannot be opened, or was written by a later version.
     pub fn open(path: &Path, defaults: Defaults) -> Result<Self, Problem> {
         let connection = schema::open(path)?;
-        let schemes = Schemes { scram: AtomicBool::new(false), seen: AtomicI64::new(-1) };
+        let schemes = Schemes { serves: AtomicU8::new(0), seen: AtomicI64::new(-1) };
         let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection), schemes };
         verbs::look_at_schemes(&inner).map_err(|e| inner.failed(e))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -221,12 +229,12 @@ impl Source for Builtin {
         Ok(users.into_iter().map(|user| user.name).collect())
     }
 
-    fn serves_scram(&self) -> bool {
+    fn serves(&self, proof: Proof) -> bool {
         // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
         let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;
         if unknown && verbs::look_at_schemes(&self.inner).is_err() {
             return false;
         }
-        self.inner.schemes.scram.load(Ordering::Relaxed)
+        self.inner.schemes.serves.load(Ordering::Relaxed) & verbs::bit(proof) != 0
     }
 }

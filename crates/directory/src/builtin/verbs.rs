@@ -2,7 +2,7 @@
 
 use super::{Builtin, Inner, Problem, Schemes};
 use crate::login::domain_name;
-use crate::{Login, QuotaLimits, Switch};
+use crate::{Login, Proof, QuotaLimits, Switch};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 
@@ -78,6 +78,8 @@ pub struct Domain {
     pub aliases: Vec<String>,
     /// How many accounts it has.
     pub users: u32,
+    /// How many routes.
+    pub routes: u32,
 }
 
 /// An account, and its three switches in one column each: the time, a space, the reason.
@@ -115,7 +117,24 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
-/// Finds out whether SCRAM can prove every password, if another process has changed the file since the last look.
+/// What schemes serve which proof.
+const PROOFS: [(Proof, &str); 4] = [
+    (Proof::ScramSha256, "{SCRAM-SHA-256}%"),
+    (Proof::ScramSha1, "{SCRAM-SHA-1}%"),
+    (Proof::CramMd5, "{CRAM-MD5}%"),
+    (Proof::Clear, "{PLAIN}%"),
+];
+
+pub(super) fn bit(proof: Proof) -> u8 {
+    match proof {
+        Proof::ScramSha256 => 1,
+        Proof::ScramSha1 => 2,
+        Proof::CramMd5 => 4,
+        Proof::Clear => 8,
+    }
+}
+
+/// Finds out what can prove every password, if another process has changed the file since the last look.
 pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
     look(&inner.connection.lock(), &inner.schemes)
 }
@@ -123,10 +142,16 @@ pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
 fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
     let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
     if schemes.seen.load(Ordering::Relaxed) != version {
-        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE '{SCRAM-SHA-256}%'
+        // Passwords in the clear serve all.
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
             AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
-        let scram = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        schemes.scram.store(scram, Ordering::Relaxed);
+        let mut serves = 0;
+        for (proof, scheme) in PROOFS {
+            if connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
+                serves |= bit(proof);
+            }
+        }
+        schemes.serves.store(serves, Ordering::Relaxed);
         schemes.seen.store(version, Ordering::Relaxed);
     }
     Ok(())
@@ -142,12 +167,17 @@ pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, 
     primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
 }
 
-fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
+pub(super) fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
          AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
     );
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
+}
+
+pub(super) fn users_in(connection: &Connection, domain: &str) -> rusqlite::Result<Vec<User>> {
+    let mut rows = connection.prepare_cached(&format!("{SELECT} WHERE domain = ?1 ORDER BY local"))?;
+    rows.query_map([domain], user)?.collect()
 }
 
 pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
@@ -367,6 +397,25 @@ impl Builtin {
         })
     }
 
+    /// The primary domain of this one, which may be it itself.
+    ///
+    /// # Errors
+    /// When it is none of ours.
+    pub fn primary_domain(&self, name: &str) -> Result<String, Problem> {
+        let name = domain(name)?;
+        primary_of(&self.inner, &name)?.ok_or(Problem::NoDomain(name))
+    }
+
+    /// The address in its primary domain, in lower case; `None` when its domain is none of ours.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn canonical(&self, address: &str) -> Result<Option<String>, Problem> {
+        let Ok(login) = Login::parse(address.as_bytes()) else { return Ok(None) };
+        let primary = primary_of(&self.inner, login.domain())?;
+        Ok(primary.map(|domain| format!("{}@{domain}", login.local())))
+    }
+
     /// All primary domains with their secondary ones.
     ///
     /// # Errors
@@ -374,11 +423,18 @@ impl Builtin {
     pub fn domains(&self) -> Result<Vec<Domain>, Problem> {
         let connection = self.inner.connection.lock();
         let read: rusqlite::Result<Vec<_>> = (|| {
-            let sql = "SELECT name, (SELECT count(*) FROM account WHERE domain = d.name) FROM domain d ORDER BY name";
+            let sql = "SELECT name, (SELECT count(*) FROM account WHERE domain = d.name),
+                    (SELECT count(*) FROM route WHERE domain = d.name)
+                FROM domain d ORDER BY name";
             let rows = connection
                 .prepare(sql)?
                 .query_map([], |row| {
-                    Ok(Domain { name: row.get(0)?, users: row.get(1)?, aliases: Vec::new() })
+                    Ok(Domain {
+                        name: row.get(0)?,
+                        users: row.get(1)?,
+                        routes: row.get(2)?,
+                        aliases: Vec::new(),
+                    })
                 })?
                 .collect::<Result<Vec<_>, _>>()?;
             let mut aliases =

@@ -91,6 +91,7 @@ impl Line {
                 .map(|net| Network::parse(net).ok_or_else(|| Unusable::Network(net.to_owned())))
                 .collect::<Result<_, _>>()?,
             home,
+            master: false,
             extra: self.extra.iter().filter(|(key, _)| !is_understood(key)).cloned().collect(),
         })
     }

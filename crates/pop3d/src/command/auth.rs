@@ -19,7 +19,7 @@ pub async fn run(
     initial: Option<&[u8]>,
     cx: &mut Context,
 ) -> Result<Transaction, Stop> {
-    let offered = cx.service.auth.mechanisms(cx.peer.secured);
+    let offered = cx.service.auth.offered(&cx.peer);
     let Some(name) = mechanism else {
         cx.ok(&Text::ListFollows);
         for mechanism in &offered {

@@ -5,6 +5,7 @@ use crate::marks::Marks;
 use crate::service;
 use crate::state::Transaction;
 use crate::stop::Stop;
+use culver_auth::Denied;
 use culver_base::{MailboxName, SystemFlags, UidSet};
 use culver_events::{Event, MaildropCounts};
 use culver_pop3::language::Text;
@@ -36,10 +37,12 @@ pub async fn open(
     if let Err(wait) = noted {
         return Err(Stop::No(Some(Code::LoginDelay), Text::TooSoon(wait.as_secs() + 1)));
     }
-    let most = settings.sessions;
-    let Some(seat) = service.seats.take(&account.name, cx.peer.remote.ip(), most) else {
-        return Err(Stop::No(Some(Code::InUse), Text::TooManySessions(most)));
-    };
+    let seat = service.auth.seat(&account.name, &cx.peer, settings.sessions);
+    let seat = seat.map_err(|full| match full {
+        // The password was right: it is no failed login.
+        Denied::TooManySessions { most } => Stop::No(Some(Code::InUse), Text::TooManySessions(most)),
+        other => Stop::Denied(other),
+    })?;
     let mail = service.store.account(&account.place()).await?;
     let claim = if settings.lock_session { Some(mail.claim().await?) } else { None };
     let mailbox = mail.open(&MailboxName::inbox()).await?;

@@ -20,6 +20,7 @@ pub async fn run(cx: &mut Context) -> Result<(), Stop> {
     cx.wire.start_tls(&acceptor).await?;
     cx.framer.reset();
     cx.peer.secured = Secured::Tls;
+    cx.peer.certificate = cx.wire.stream().and_then(culver_net::Stream::client_certificate);
     // A timestamp that was read in the clear is no secret, but what was chosen in the clear is forgotten.
     cx.voice = culver_pop3::Voice::default();
     Ok(())

@@ -4,7 +4,7 @@
 //! `box:` fills INBOX over IMAP before. `C1:` sends a line (with the `P1:` lines before it in one packet) and what the server
 //! says must be the `S1:` lines, in their order and nothing else; without any, `+OK` for each line that was sent. An expected
 //! line that begins with `+OK` or `-ERR` names the first words of the server's line, as human text is not compared; any other is
-//! the whole line. `?` is any one word, `$x` binds or must be equal, `...` is any number of lines. `S1: closed` is the end of
+//! the whole line. `?` is any one word, `...` at the end of a line any rest of it, `$x` binds or must be equal, `...` alone is any number of lines. `S1: closed` is the end of
 //! the connection. `N1:` is a word that must not come. `X: tls 1` goes on in TLS, `X: close 1` cuts the connection. `settings:
 //! NAME=VALUE` wants a server with these settings, by Dovecot's names without `pop3_`.
 
@@ -212,6 +212,7 @@ impl Runner<'_> {
             match (words.next(), there.next()) {
                 (None, None) => break,
                 (None, Some(_)) if is_status => break,
+                (Some("..."), _) => break,
                 (Some("?"), Some(_)) => {}
                 (Some(word), Some(is)) => {
                     let variable = expand::variable(word).filter(|(_, rest)| rest.is_empty());
