@@ -1,6 +1,6 @@
 //! The sources of accounts, asked in order.
 
-use crate::{Account, Login, Route};
+use crate::{Account, AppPassword, Login, Route};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -81,6 +81,37 @@ pub trait Source: Send + Sync {
         Ok(names.iter().any(|name| name.rsplit_once('@').is_some_and(|(_, own)| own == domain)))
     }
 
+    /// The app passwords of one of its accounts.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn app_passwords(&self, _account: &str) -> Result<Vec<AppPassword>, Outage> {
+        Ok(Vec::new())
+    }
+
+    /// Notes when an app password was used, and from where.
+    ///
+    /// # Errors
+    /// When the source cannot be written to now.
+    async fn app_password_used(
+        &self,
+        _account: &str,
+        _device: &str,
+        _at: i64,
+        _address: &str,
+    ) -> Result<(), Outage> {
+        Ok(())
+    }
+
+    /// Stores a password anew, if it is still stored as `old`. `false` when it is not, or passwords here are not ours to
+    /// write.
+    ///
+    /// # Errors
+    /// When the source cannot be written to now.
+    async fn replace_password(&self, _account: &str, _old: &str, _new: &str) -> Result<bool, Outage> {
+        Ok(false)
+    }
+
     /// Is every password stored so that this can be proven, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
     fn serves(&self, _proof: Proof) -> bool {
@@ -113,6 +144,48 @@ impl Directory {
 
     pub(crate) fn sources(&self) -> &[Arc<dyn Source>] {
         &self.sources
+    }
+
+    /// The app passwords of an account, from all sources.
+    ///
+    /// # Errors
+    /// When a source cannot be asked now.
+    pub async fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Outage> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            all.extend(source.app_passwords(account).await?);
+        }
+        Ok(all)
+    }
+
+    /// Notes when an app password was used, and from where.
+    ///
+    /// # Errors
+    /// When a source cannot be written to now.
+    pub async fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Outage> {
+        for source in &self.sources {
+            source.app_password_used(account, device, at, address).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a password anew, if a source still has it as `old`.
+    ///
+    /// # Errors
+    /// When a source cannot be written to now.
+    pub async fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Outage> {
+        for source in &self.sources {
+            if source.replace_password(account, old, new).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Can all accounts of all sources prove their passwords so?

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod account;
+mod app_password;
 pub mod builtin;
 mod directory;
 pub mod fuzz;
@@ -20,6 +21,7 @@ mod route;
 mod token;
 
 pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
+pub use app_password::AppPassword;
 pub use culver_base::Network;
 pub use directory::{Directory, Outage, Proof, Source};
 pub use location::{Names, NotALocation, expand};

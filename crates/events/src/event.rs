@@ -1,6 +1,6 @@
 //! The enum of what happened.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How important a line is.
@@ -174,6 +174,19 @@ pub enum Event {
         /// From where the last one came.
         from: Origin,
     },
+    /// Somebody guessed too much and is not looked at for a while.
+    Blocked {
+        /// The network, as its first address.
+        network: IpAddr,
+        /// The account that is blocked from there, as its name was given; `None` for all.
+        account: Option<String>,
+        /// After so many different guesses.
+        guesses: u32,
+        /// For how long.
+        seconds: u64,
+        /// Where the last guess came from.
+        from: Origin,
+    },
     /// A login failed.
     LoginFailed {
         /// What was tried.
@@ -186,6 +199,13 @@ pub enum Event {
         /// The canonical name.
         account: String,
         /// The scheme, such as `CRYPT`.
+        scheme: String,
+    },
+    /// A password that was stored by a weak scheme has been stored anew, when its owner logged in with it.
+    PasswordRehashed {
+        /// The canonical name.
+        account: String,
+        /// The scheme that it had.
         scheme: String,
     },
     /// A session ended.
@@ -282,10 +302,11 @@ impl Event {
             | Self::CertificatesLoaded { .. }
             | Self::Login { .. }
             | Self::LoginAs { .. }
+            | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. }
             | Self::MaildropClosed { .. } => Level::Info,
-            Self::SessionsNearLimit { .. } => Level::Warning,
+            Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
             Self::ReloadFailed { .. }
@@ -312,8 +333,10 @@ impl Event {
             Self::Login { .. } => "login",
             Self::LoginAs { .. } => "login-as",
             Self::SessionsNearLimit { .. } => "sessions-near-limit",
+            Self::Blocked { .. } => "blocked",
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
+            Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
             Self::MaildropClosed { .. } => "maildrop-closed",
             Self::Repaired { .. } => "repaired",
@@ -330,6 +353,7 @@ impl Event {
             | Self::Login { from, .. }
             | Self::LoginAs { from, .. }
             | Self::SessionsNearLimit { from, .. }
+            | Self::Blocked { from, .. }
             | Self::LoginFailed { from, .. }
             | Self::SessionEnded { from, .. }
             | Self::MaildropClosed { from, .. } => Some(from),

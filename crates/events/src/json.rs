@@ -48,10 +48,14 @@ fn own(event: &Event) -> Value {
         Event::SessionsNearLimit { account, open, limit, .. } => {
             json!({"account": account, "open": open, "limit": limit})
         }
+        Event::Blocked { network, account, guesses, seconds, .. } => json!({
+            "network": network.to_string(), "account": account, "guesses": guesses, "seconds": seconds,
+        }),
         Event::LoginFailed { attempt, .. } => json!({
             "user": attempt.user, "method": attempt.method, "reason": attempt.reason,
             "attempts": attempt.attempts, "elapsed_ms": attempt.elapsed.as_millis() as u64,
         }),
+        Event::PasswordRehashed { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::WeakPassword { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::SessionEnded { account, why, received, sent, .. } => {
             json!({"account": account, "why": why, "received": received, "sent": sent})

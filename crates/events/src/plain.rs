@@ -36,6 +36,11 @@ pub fn render(event: &Event) -> String {
             clean(account),
             about(from)
         ),
+        Event::Blocked { network, account, guesses, seconds, from } => format!(
+            "{} blocked from {network} for {seconds} s after {guesses} different guesses (culver auth blocks list); {}",
+            account.as_deref().map_or_else(|| "everybody".to_owned(), clean),
+            about(from)
+        ),
         Event::LoginFailed { attempt, from } => format!(
             "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
             clean(&attempt.user),
@@ -51,6 +56,13 @@ pub fn render(event: &Event) -> String {
             clean(scheme),
             clean(account)
         ),
+        Event::PasswordRehashed { account, scheme } => {
+            format!(
+                "the password of {}, stored by the weak scheme {}, was stored anew",
+                clean(account),
+                clean(scheme)
+            )
+        }
         Event::SessionEnded { account, why, received, sent, from } => format!(
             "session of {} ended: {}; in={received} out={sent}; {}",
             account.as_deref().map_or_else(|| "nobody".to_owned(), clean),

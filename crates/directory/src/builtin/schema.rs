@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What made each version of the file out of the one before; `user_version` counts how many were done.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "CREATE TABLE domain (
         name TEXT PRIMARY KEY NOT NULL
     ) STRICT;
@@ -60,6 +60,28 @@ const STEPS: [&str; 3] = [
         FOREIGN KEY (domain, local) REFERENCES route(domain, local) ON DELETE CASCADE ON UPDATE CASCADE
     ) STRICT;
     PRAGMA user_version = 3;",
+    // `scram` has a line for each way to type the password; `salted` is the iterations and the salt of all of them.
+    "CREATE TABLE app_password (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        device TEXT NOT NULL,
+        password TEXT NOT NULL,
+        scram TEXT NOT NULL,
+        salted TEXT NOT NULL,
+        services TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        used INTEGER,
+        address TEXT,
+        PRIMARY KEY (domain, local, device),
+        FOREIGN KEY (domain, local) REFERENCES account(domain, local) ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE master (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        PRIMARY KEY (domain, local),
+        FOREIGN KEY (domain, local) REFERENCES account(domain, local) ON DELETE CASCADE
+    ) STRICT;
+    PRAGMA user_version = 4;",
 ];
 
 pub fn open(path: &Path) -> Result<Connection, Problem> {
