@@ -76,7 +76,10 @@ pub fn denied<'a>(denied: &'a Denied, text: &'a str) -> (Option<Code>, Text<'a>)
         Denied::Temporary => (Some(Code::SysTemp), Text::LoginUnavailable),
         Denied::NotAllowedHere => (Some(Code::Auth), Text::NotAllowedHere),
         Denied::PrivacyRequired => (Some(Code::Auth), Text::PasswordNeedsTls),
-        Denied::TooManyFailures { .. } => (Some(Code::SysTemp), Text::TooManyFailures),
+        // Whatever was sent: it was not looked at.
+        Denied::TooManyFailures { .. } | Denied::Blocked { .. } => {
+            (Some(Code::SysTemp), Text::TooManyFailures)
+        }
         Denied::TooManySessions { most } => (Some(Code::InUse), Text::TooManySessions(*most)),
         Denied::Syntax(_) => (Some(Code::Auth), Text::Other(text)),
     }
