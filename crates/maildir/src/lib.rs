@@ -28,6 +28,7 @@ pub mod keywords;
 pub mod layout;
 pub mod list;
 pub mod mailbox;
+pub mod maildirsize;
 mod maildrop;
 pub mod model;
 pub mod open;
@@ -46,6 +47,7 @@ pub mod tree;
 pub mod uidl;
 pub mod uidlist;
 pub mod uidvalidity;
+pub mod usage;
 pub mod visit;
 pub mod watch;
 

@@ -17,6 +17,7 @@ pub mod io;
 pub mod mailbox;
 pub mod maildrop;
 pub mod message;
+pub mod usage;
 
 pub use account::{Account, Layout, ListedMailbox, Owner, Place, Store, Subscribed};
 pub use columns::{ColumnTable, Gathered};
@@ -26,3 +27,4 @@ pub use mailbox::{
 };
 pub use maildrop::{Claim, Maildrop, Origin, Sizes, StoredId, UniqueIds};
 pub use message::{BodyReader, Effort, Message, Spool, Spooled};
+pub use usage::{AccountUsage, Look, MailboxUsage, Reclaimable, Usage};

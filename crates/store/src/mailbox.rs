@@ -1,6 +1,6 @@
 //! One mailbox: a value to read, and a dozen coarse verbs.
 
-use crate::{ColumnTable, Maildrop, Message, Refusal, Result, Sizes, Spooled, UniqueIds};
+use crate::{ColumnTable, Maildrop, Message, Reclaimable, Refusal, Result, Sizes, Spooled, UniqueIds};
 use async_trait::async_trait;
 use culver_base::{Flag, InternalDate, Keyword, ModSeq, Uid, UidSet, UidValidity, UidlFormat};
 use culver_snapshot::Snapshot;
@@ -66,6 +66,9 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Stores unique identifiers for messages that have none stored.
     async fn keep_unique_ids(&self, ids: Vec<(Uid, Box<[u8]>)>) -> Result<()>;
+
+    /// What its messages take, as quota counts; how much of it EXPUNGE would give back.
+    fn usage(&self) -> Reclaimable;
 
     /// For the engine's own `transfer`: the concrete mailbox behind a trait object.
     fn as_any(&self) -> &dyn Any;
