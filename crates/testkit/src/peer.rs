@@ -144,6 +144,7 @@ pub struct Culver {
     imaps: SocketAddr,
     pop3: SocketAddr,
     pop3s: SocketAddr,
+    lmtp: SocketAddr,
     users: u32,
     used: AtomicU32,
     temp: Option<TempDir>,
@@ -183,19 +184,29 @@ impl Culver {
                 |name| Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, name)?)));
             let (imap, imaps) = (at("imap")?, at("imaps")?);
             Client::connect(imap)?;
-            Ok((imap, imaps, at("pop3")?, at("pop3s")?))
+            Ok((imap, imaps, at("pop3")?, at("pop3s")?, at("lmtp")?))
         });
-        let (imap, imaps, pop3, pop3s) = ready.map_err(|why| {
+        let (imap, imaps, pop3, pop3s, lmtp) = ready.map_err(|why| {
             let log = fs::read_to_string(dir.join("test.log")).unwrap_or_default();
             why.context(format!("the log of culver:\n{log}"))
         })?;
         let (users, used) = (options.users, AtomicU32::new(0));
-        Ok(Culver { process, dir, imap, imaps, pop3, pop3s, users, used, temp })
+        Ok(Culver { process, dir, imap, imaps, pop3, pop3s, lmtp, users, used, temp })
     }
 
     /// The folder that holds everything.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where it speaks LMTP by TCP.
+    pub fn lmtp(&self) -> SocketAddr {
+        self.lmtp
+    }
+
+    /// Its unix socket for LMTP.
+    pub fn lmtp_socket(&self) -> PathBuf {
+        self.dir.join("lmtp")
     }
 
     /// The account `demo@example.test`, which has sample mail.
@@ -401,6 +412,19 @@ impl Dovecot {
         Ok((process, addr))
     }
 
+    /// Settings for [`Dovecot::start_with`] that make it speak LMTP on a free port, and the port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn with_lmtp() -> Result<(String, SocketAddr)> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let settings = format!(
+            "protocols = imap lmtp\nservice lmtp {{\n inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}\n}}\n\
+             postmaster_address = postmaster@example.test\n"
+        );
+        Ok((settings, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    }
+
     /// Its configuration, for `doveadm -c`.
     pub fn config(&self) -> PathBuf {
         self.dir.join("dovecot.conf")
@@ -458,6 +482,15 @@ service imap-hibernate {
   mode = 0660
   group = $default_internal_group
  }
+}
+";
+
+/// Beside [`TUNED`], for LMTP: processes that stay, each for many connections one after the other.
+pub const TUNED_LMTP: &str = "\
+service lmtp {
+ process_min_avail = 4
+ service_count = 0
+ process_limit = 100
 }
 ";
 

@@ -9,7 +9,7 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
         addresses.iter().find(|a| a.name == name).and_then(|a| a.tcp).map_or(0, |tcp| tcp.port())
     };
     let (pop3, pop3s) = (port("pop3"), port("pop3s"));
-    let (imap, imaps, dir) = (port("imap"), port("imaps"), dir.display());
+    let (imap, imaps, lmtp, dir) = (port("imap"), port("imaps"), port("lmtp"), dir.display());
     let more = if users == 0 {
         String::new()
     } else {
@@ -22,6 +22,7 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
   IMAPS            127.0.0.1, port {imaps}, TLS
   POP3             127.0.0.1, port {pop3}, STLS or none
   POP3S            127.0.0.1, port {pop3s}, TLS
+  LMTP             127.0.0.1, port {lmtp}, or the unix socket {dir}/lmtp, for an MTA to hand over mail
   Account          demo@example.test, password demo
 {more}  Mail             {dir}/mail/demo@example.test/Mail, a Maildir
   Certificate      {dir}/tls/certificate.pem, made for this demo: clients will ask whether to trust it
