@@ -213,19 +213,19 @@ fn copy(from: &Path, to: &Path) {
     chown(to, Some(0), Some(0)).unwrap();
 }
 
-/// A client that had its mail from Dovecot goes on with Culver on the same Maildir: nothing comes twice. With Dovecot's
-/// template of its own, and with identifiers that were stored.
-fn goes_on(client: &dyn Client) {
+/// Settings of Dovecot and of Culver that belong together.
+const DEFAULTS: (&str, &str) = ("", "");
+const COURIERS: (&str, &str) = ("pop3_uidl_format = %v-%u\n", "pop3.uidl_format = \"%v-%u\"\n");
+/// Stored with the messages: what the format says does not matter any more.
+const STORED: (&str, &str) = ("pop3_uidl_format = X%u\npop3_save_uidl = yes\n", "");
+
+/// A client that had its mail from Dovecot goes on with Culver on the same Maildir: nothing comes twice.
+fn goes_on(client: &dyn Client, configurations: &[(&str, &str)]) {
     if let Some(why) = Dovecot::missing() {
         println!("not run: a client of Dovecot's before: {why}");
         return;
     }
-    for (theirs, ours) in [
-        ("", ""),
-        ("pop3_uidl_format = %v-%u\n", "pop3.uidl_format = \"%v-%u\"\n"),
-        // Stored with the messages: what the format says does not matter any more.
-        ("pop3_uidl_format = X%u\npop3_save_uidl = yes\n", ""),
-    ] {
+    for (theirs, ours) in configurations {
         let dovecot = Dovecot::start_with(theirs).unwrap();
         let Some(at) = dovecot.pop3() else {
             println!("not run: a client of Dovecot's before: apt-get install dovecot-pop3d");
@@ -256,7 +256,7 @@ fn goes_on(client: &dyn Client) {
 fn fetchmail() {
     if have("fetchmail", "fetchmail") {
         keeps_and_deletes(&Fetchmail);
-        goes_on(&Fetchmail);
+        goes_on(&Fetchmail, &[DEFAULTS, STORED]);
     }
 }
 
@@ -264,7 +264,7 @@ fn fetchmail() {
 fn getmail() {
     if have("getmail", "getmail6") {
         keeps_and_deletes(&Getmail);
-        goes_on(&Getmail);
+        goes_on(&Getmail, &[DEFAULTS]);
     }
 }
 
@@ -272,7 +272,7 @@ fn getmail() {
 fn mpop() {
     if have("mpop", "mpop") {
         keeps_and_deletes(&Mpop);
-        goes_on(&Mpop);
+        goes_on(&Mpop, &[COURIERS]);
     }
 }
 
