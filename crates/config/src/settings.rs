@@ -11,6 +11,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod pop3;
+
+pub use pop3::{Pop3, Pop3Delete, Pop3Language, Pop3s, UidlDuplicates};
+
 section! {
     /// Settings of the server as a whole.
     Settings {
@@ -35,6 +39,9 @@ section! {
         [mail]: Mail;
         [imap]: Imap;
         [imaps]: Imaps;
+        [pop3]: Pop3;
+        [pop3s]: Pop3s;
+        [auth_socket]: AuthSocket;
         [lmtp]: Lmtp;
         [deliver]: Deliver;
         [lookup]: Lookup;
@@ -372,6 +379,19 @@ section! {
         listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
         /// Networks of proxies, as in `imap.proxy_from`. The header comes before TLS.
         proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
+    }
+}
+
+section! {
+    /// Dovecot's auth protocol, by which other programs share the logins: Postfix (`smtpd_sasl_type = dovecot`), Exim's
+    /// `dovecot` authenticator, panels, `culver pam-exec`. Whoever may connect is trusted: on client sockets with what it says
+    /// of its own clients, on master sockets with what it looks up.
+    AuthSocket {
+        /// Addresses and ports of client sockets by TCP, for an MTA in a container. Who can reach them can try passwords:
+        /// loopback or a private network only.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:12345\"]";
+        [[client]]: UnixSocket = Vec::new();
+        [[master]]: UnixSocket = Vec::new();
     }
 }
 

@@ -6,6 +6,7 @@ mod delivery;
 mod demo;
 mod doors;
 mod lda;
+mod login;
 mod migrate;
 mod parts;
 mod passwd;
@@ -48,20 +49,16 @@ enum Command {
     Release(migrate::release::Arguments),
     /// Accounts of the built-in directory.
     User(WithConfig<culver_admin::UserCommand>),
-    /// What the running server remembers of logins.
-    Auth(WithConfig<AuthCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Try logins, look accounts up, and what the running server remembers of failures.
+    Auth(login::auth_command::Arguments),
+    /// Check a password by DJB's interface (descriptor 3), and run a program as the account.
+    Checkpassword(login::checkpassword::Arguments),
+    /// Check a login for PAM; to be run by pam_exec.so with expose_authtok.
+    PamExec(login::pam_exec::Arguments),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
-}
-
-/// `culver auth`.
-#[derive(Subcommand)]
-enum AuthCommand {
-    /// Who guessed too much and is not looked at for a while.
-    #[command(subcommand)]
-    Blocks(culver_admin::BlocksCommand),
 }
 
 /// A command that needs the configuration.
@@ -101,7 +98,7 @@ fn main() -> ExitCode {
         return lda::run(arguments);
     }
     match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("culver: {e:#}");
             ExitCode::FAILURE
@@ -109,25 +106,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
+        // These have exit codes of their own.
+        Command::Auth(arguments) => return login::auth_command::run(&arguments),
+        Command::Checkpassword(arguments) => return Ok(login::checkpassword::run(&arguments)),
+        Command::PamExec(arguments) => return Ok(login::pam_exec::run(&arguments)),
         // Its exit codes are its own.
-        Command::Deliver(_) => Ok(()),
-        Command::Config(arguments) => config_command::run(&arguments),
-        Command::Adopt(arguments) => migrate::adopt::run(&arguments),
-        Command::Release(arguments) => migrate::release::run(&arguments),
+        Command::Deliver(_) => {}
+        Command::Serve(arguments) => serve::run(&arguments)?,
+        Command::Demo(arguments) => demo::run(&arguments)?,
+        Command::Config(arguments) => config_command::run(&arguments)?,
+        Command::Adopt(arguments) => migrate::adopt::run(&arguments)?,
+        Command::Release(arguments) => migrate::release::run(&arguments)?,
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
-            Ok(())
-        }
-        Command::Auth(with) => {
-            let settings = config_command::read(&with.config)?.settings;
-            let AuthCommand::Blocks(command) = &with.command;
-            println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
-            Ok(())
         }
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
@@ -139,12 +133,11 @@ fn run(command: Command) -> Result<()> {
             };
             let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
             println!("{}", done?);
-            Ok(())
         }
         Command::Domain(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_domain(&with.command, &directory)?);
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
