@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
 use culver_auth::sasl::Mechanism;
+use culver_auth::policy::{Policy as PolicyService, PolicySettings};
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
@@ -62,7 +63,7 @@ impl Parts {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
         let masters = masters(settings);
-        let backends = Backends { directory, masters, tokens: None };
+        let backends = Backends { directory, masters, tokens: None, policy: policy(settings)? };
         let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
         let imap = Current::new(imap(settings, &lasting));
         Ok(Self { lasting, imap })
@@ -162,6 +163,18 @@ struct Lasting {
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
+}
+
+/// Who has a say in logins.
+fn policy(settings: &Settings) -> Result<Option<Arc<PolicyService>>> {
+    let auth = &settings.auth;
+    if auth.policy_url.is_empty() {
+        return Ok(None);
+    }
+    let (url, header) = (auth.policy_url.clone(), auth.policy_header.clone());
+    let (timeout, nonce) = (auth.policy_timeout, auth.policy_nonce.clone());
+    let policy = PolicyService::new(PolicySettings { url, header, timeout, nonce });
+    Ok(Some(Arc::new(policy.context("auth.policy_url")?)))
 }
 
 /// Who may log in as anybody, from a file of their own.
