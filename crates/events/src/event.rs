@@ -222,6 +222,30 @@ pub enum Event {
         /// The session's id; empty when there is none.
         session: String,
     },
+    /// An account took a step of its quota's life cycle.
+    Quota {
+        /// Whose.
+        account: String,
+        /// The step: `warned`, `over`, `over-again`, `border`, `below`, `eased`, `disabled`, `enabled`.
+        step: String,
+        /// How full it is, in percent.
+        percent: u64,
+        /// Octets that it keeps.
+        storage: u64,
+        /// Messages.
+        messages: u64,
+        /// When something will come of it, in seconds of Unix time: for `over`, when receiving is disabled.
+        until: Option<i64>,
+    },
+    /// A count of all files found another sum than was kept; it is put right.
+    QuotaDrift {
+        /// Whose.
+        account: String,
+        /// Octets and messages that were known.
+        known: (u64, u64),
+        /// Octets and messages that are there.
+        counted: (u64, u64),
+    },
     /// A task of the server panicked. Its session has ended; all others go on.
     TaskPanicked {
         /// The task's name.
@@ -274,10 +298,14 @@ impl Event {
             | Self::LoginAs { .. }
             | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
-            | Self::SessionEnded { .. } => Level::Info,
+            | Self::SessionEnded { .. }
+            | Self::Quota { .. } => Level::Info,
             Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
-            Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
+            Self::Stopped { .. }
+            | Self::WeakPassword { .. }
+            | Self::Repaired { .. }
+            | Self::QuotaDrift { .. } => Level::Warning,
             Self::ReloadFailed { .. }
             | Self::CertificateProblem { .. }
             | Self::AcceptFailed { .. }
@@ -308,6 +336,8 @@ impl Event {
             Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
             Self::Repaired { .. } => "repaired",
+            Self::Quota { .. } => "quota",
+            Self::QuotaDrift { .. } => "quota-drift",
             Self::Fault { .. } => "fault",
             Self::TaskPanicked { .. } => "task-panicked",
             Self::Message { .. } => "message",

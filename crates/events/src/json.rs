@@ -63,6 +63,14 @@ fn own(event: &Event) -> Value {
         Event::Repaired { account, mailbox, file, why } => {
             json!({"account": account, "mailbox": mailbox, "file": file, "why": why})
         }
+        Event::Quota { account, step, percent, storage, messages, until } => json!({
+            "account": account, "step": step, "percent": percent, "storage": storage, "messages": messages,
+            "until": until,
+        }),
+        Event::QuotaDrift { account, known, counted } => json!({
+            "account": account, "known": {"storage": known.0, "messages": known.1},
+            "counted": {"storage": counted.0, "messages": counted.1},
+        }),
         Event::Fault { account, what, session } => {
             json!({"account": account, "what": what, "session": session})
         }

@@ -15,12 +15,14 @@
 
 mod change;
 mod logins;
+mod quota;
 mod routes;
 mod schema;
 mod verbs;
 
 pub use change::Changes;
 pub use logins::Master;
+pub use quota::{Changed, Kept, KeptAccount, SetLimits};
 pub use verbs::{Domain, NewUser, User, What};
 
 use crate::{

@@ -347,6 +347,8 @@ impl Builtin {
                 return Err(Problem::Routed(user.name, routes).into());
             }
             t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_limit WHERE name = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_state WHERE name = ?1", [&user.name])?;
             Ok(user)
         })
     }
