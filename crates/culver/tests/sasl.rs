@@ -162,7 +162,7 @@ fn gsasl_logs_in_by_every_mechanism_and_by_none_with_a_wrong_password() {
     let gsasl = |mechanism: &str, password: &str, more: &[&str]| {
         let mut command = Command::new("gsasl");
         command.arg("--imap").arg(format!("--connect=localhost:{}", site.imap.port())).args(["-m", mechanism]);
-        command.args(["-a", "anna@example.org", "-z", "", "-p", password, "-r", "", "--quality-of-protection=qop-auth"]);
+        command.args(["-a", "anna@example.org", "-p", password, "-r", "", "--quality-of-protection=qop-auth"]);
         run(command.args(["-n", "trace", "--hostname=localhost"]).args(more))
     };
     let ca = format!("--x509-ca-file={}", site.at("cert.pem").display());
@@ -349,6 +349,8 @@ fn answer(stream: &TcpStream, heard: &Mutex<Vec<(String, Value)>>) -> Option<()>
         }
         headers.push_str(&line.to_ascii_lowercase());
     }
+    // Dovecot keeps the space of its setting.
+    let headers = headers.replace(":  ", ": ");
     assert!(headers.contains("authorization: basic d2zvcmnlonnly3jlda=="), "{headers}");
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
