@@ -182,10 +182,15 @@ impl Policy {
             if !status.is_success() {
                 return Err(format!("it answers {status}"));
             }
-            let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|e| e.to_string())?;
+            let body =
+                Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|e| e.to_string())?;
             let body = body.to_bytes();
             // Reports need no answer.
-            if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(&body).map_err(|e| e.to_string()) }
+            if body.is_empty() {
+                Ok(json!({}))
+            } else {
+                serde_json::from_slice(&body).map_err(|e| e.to_string())
+            }
         };
         // The connection moves only while it is looked at.
         let mut connection = std::pin::pin!(connection);

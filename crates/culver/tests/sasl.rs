@@ -161,8 +161,19 @@ fn gsasl_logs_in_by_every_mechanism_and_by_none_with_a_wrong_password() {
     let site = Site::start(ALL, "client_ca = \"@DIR@/client-ca.pem\"", &users);
     let gsasl = |mechanism: &str, password: &str, more: &[&str]| {
         let mut command = Command::new("gsasl");
-        command.arg("--imap").arg(format!("--connect=localhost:{}", site.imap.port())).args(["-m", mechanism]);
-        command.args(["-a", "anna@example.org", "-p", password, "-r", "", "--quality-of-protection=qop-auth"]);
+        command
+            .arg("--imap")
+            .arg(format!("--connect=localhost:{}", site.imap.port()))
+            .args(["-m", mechanism]);
+        command.args([
+            "-a",
+            "anna@example.org",
+            "-p",
+            password,
+            "-r",
+            "",
+            "--quality-of-protection=qop-auth",
+        ]);
         run(command.args(["-n", "trace", "--hostname=localhost"]).args(more))
     };
     let ca = format!("--x509-ca-file={}", site.at("cert.pem").display());
@@ -191,7 +202,9 @@ fn gsasl_logs_in_by_every_mechanism_and_by_none_with_a_wrong_password() {
     assert!(good && site.log().contains("login of guest@example.org by ANONYMOUS"), "{text}");
     // By certificate: anna's, of an authority that is trusted; bob's is of another one.
     let files = |name: &str| {
-        let at = |kind: &str, end: &str| format!("--x509-{kind}-file={}", site.at(&format!("{name}.{end}")).display());
+        let at = |kind: &str, end: &str| {
+            format!("--x509-{kind}-file={}", site.at(&format!("{name}.{end}")).display())
+        };
         [at("cert", "pem"), at("key", "key")]
     };
     let [cert, key] = files("client");
@@ -233,7 +246,11 @@ fn curl_and_imaplib_agree() {
 
 #[test]
 fn verbs_that_ask_the_running_server() {
-    let site = Site::start("block_after = 3\nmax_failures = 100", "", &[("anna", "{PLAIN}pass"), ("bob", "{PLAIN}pass")]);
+    let site = Site::start(
+        "block_after = 3\nmax_failures = 100",
+        "",
+        &[("anna", "{PLAIN}pass"), ("bob", "{PLAIN}pass")],
+    );
     assert_eq!(site.culver(&["auth", "blocks", "list"]), "Nobody is blocked\n");
     for _ in 0..2 {
         for guess in ["one", "two"] {
@@ -249,15 +266,27 @@ fn verbs_that_ask_the_running_server() {
     assert_eq!(site.log_in("bob", "pass"), Ok(()));
     let listed: Value = serde_json::from_str(&site.culver(&["auth", "blocks", "list", "--json"])).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 1);
-    assert_eq!((&listed[0]["account"], &listed[0]["network"]), (&json!("anna@example.org"), &json!("127.0.0.1")));
-    assert!(site.log().contains("anna@example.org blocked from 127.0.0.1 for 900 s after 3 different guesses"));
+    assert_eq!(
+        (&listed[0]["account"], &listed[0]["network"]),
+        (&json!("anna@example.org"), &json!("127.0.0.1"))
+    );
+    assert!(
+        site.log().contains("anna@example.org blocked from 127.0.0.1 for 900 s after 3 different guesses")
+    );
     assert!(!site.verb(&["auth", "blocks", "lift"]).status.success(), "which ones must be said");
     let lifted = site.culver(&["auth", "blocks", "lift", "Anna#example.org"]);
     assert!(lifted.starts_with("Lifted (1)") || lifted.contains("Lifted (1)"), "{lifted}");
     assert_eq!(site.log_in("anna", "pass"), Ok(()));
     // App passwords of the command line count at once, and their use is written.
-    let made: Value =
-        serde_json::from_str(&site.culver(&["user", "app-password", "add", "anna@example.org", "Phone", "--json"])).unwrap();
+    let made: Value = serde_json::from_str(&site.culver(&[
+        "user",
+        "app-password",
+        "add",
+        "anna@example.org",
+        "Phone",
+        "--json",
+    ]))
+    .unwrap();
     let app = made["password"].as_str().unwrap();
     assert_eq!(site.log_in("anna", app), Ok(()));
     assert_eq!(site.log_in("anna", "pass"), Ok(()));
@@ -274,11 +303,18 @@ fn verbs_that_ask_the_running_server() {
     let (good, text) = if have("curl") {
         let mut command = Command::new("curl");
         command.args(["-sS", "-u", "bob@example.org:pass", "--sasl-authzid", "anna@example.org"]);
-        run(command.args(["--login-options", "AUTH=PLAIN"]).arg(format!("imap://{}/", site.imap)).args(["-X", "NOOP"]))
+        run(command
+            .args(["--login-options", "AUTH=PLAIN"])
+            .arg(format!("imap://{}/", site.imap))
+            .args(["-X", "NOOP"]))
     } else {
         return;
     };
-    assert!(good && site.log().contains("bob@example.org logs in as anna@example.org"), "{text}\n{}", site.log());
+    assert!(
+        good && site.log().contains("bob@example.org logs in as anna@example.org"),
+        "{text}\n{}",
+        site.log()
+    );
 }
 
 #[test]
@@ -357,10 +393,16 @@ fn answer(stream: &TcpStream, heard: &Mutex<Vec<(String, Value)>>) -> Option<()>
     let told: Value = serde_json::from_slice(&body).unwrap();
     let refused = told["login"].as_str().unwrap().starts_with("refused");
     heard.lock().unwrap().push((command, told));
-    let body = if refused { json!({"status": -1, "msg": "not today"}) } else { json!({"status": 0, "msg": ""}) };
+    let body =
+        if refused { json!({"status": -1, "msg": "not today"}) } else { json!({"status": 0, "msg": ""}) };
     let body = body.to_string();
     let mut stream = stream;
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()
 }
 
 #[test]
