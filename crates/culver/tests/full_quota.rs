@@ -132,7 +132,8 @@ fn deliver(server: &Culver, account: &Account, body: &[u8]) -> String {
         }
     };
     answer();
-    for command in ["LHLO test", "MAIL FROM:<a@example.org>", &format!("RCPT TO:<{}>", account.user), "DATA"] {
+    for command in ["LHLO test", "MAIL FROM:<a@example.org>", &format!("RCPT TO:<{}>", account.user), "DATA"]
+    {
         socket.write_all(format!("{command}\r\n").as_bytes()).unwrap();
         let said = answer();
         // A recipient may be refused before the message comes.
