@@ -2,7 +2,8 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Source, SpecialUse};
+use crate::settings::{ForwardMethod, Pop3, Pop3Delete, Source, SpecialUse};
+use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -163,10 +164,55 @@ pub fn check(parsed: &mut Parsed) {
         ("imap.login_timeout", s.imap.login_timeout, Duration::from_secs(1)),
         ("imap.idle_timeout", s.imap.idle_timeout, Duration::from_secs(1)),
         ("imap.idle_keepalive", s.imap.idle_keepalive, Duration::from_secs(1)),
+        ("lmtp.timeout", s.lmtp.timeout, Duration::from_secs(1)),
+        ("deliver.forward.timeout", s.deliver.forward.timeout, Duration::from_secs(1)),
     ] {
         if value < least {
             error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
         }
+    }
+    for (list, sockets) in [("client", &s.auth_socket.client), ("master", &s.auth_socket.master)] {
+        for (i, socket) in sockets.iter().enumerate() {
+            if !socket.path.is_absolute() {
+                let here = format!("auth_socket.{list}[{i}]");
+                let what = format!("{here} has no path, or one that is not absolute");
+                error(&here, what, "write `path = \"/run/culver/auth\"`");
+            }
+        }
+    }
+    for (i, socket) in s.lmtp.unix.iter().enumerate() {
+        if !socket.path.is_absolute() {
+            let key = format!("lmtp.unix[{i}].path");
+            error(
+                &key,
+                format!("{key} is not an absolute path"),
+                "write it from the root: \"/run/culver/lmtp\"",
+            );
+        }
+    }
+    for address in &s.lmtp.listen {
+        if address.port() == 25 {
+            // RFC 2033 §5
+            error("lmtp.listen", "port 25 is for SMTP".to_owned(), "write another port, such as 24");
+        }
+    }
+    for (path, count) in
+        [("lmtp.max_recipients", s.lmtp.max_recipients), ("deliver.parallel", s.deliver.parallel)]
+    {
+        if count == 0 {
+            error(path, format!("{path} is 0: nothing could be delivered"), "write at least 1");
+        }
+    }
+    let forward = &s.deliver.forward;
+    if !forward.srs_domain.is_empty() && forward.srs_secret.is_empty() {
+        error(
+            "deliver.forward.srs_domain",
+            "senders cannot be rewritten without a secret".to_owned(),
+            "write `srs_secret = \"a long random text\"`",
+        );
+    }
+    if forward.method == ForwardMethod::Smtp && !forward.relay.contains(':') {
+        error("deliver.forward.relay", "the relay has no port".to_owned(), "write \"127.0.0.1:25\"");
     }
     if s.imap.line_limit.0 < 8192 {
         error(
@@ -190,14 +236,26 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
 
+    pop3(&s.pop3, &mut error);
+
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
+    if s.sandbox && forward.method == ForwardMethod::Sendmail {
+        warn(
+            "deliver.forward.method",
+            "the sandbox does not let the server start sendmail: only `culver deliver` can forward so",
+            "write \"smtp\"",
+        );
+    }
     if s.imap.idle_timeout < Duration::from_secs(30 * 60) {
         warn(
             "imap.idle_timeout",
             "clients may count on 30 minutes (RFC 9051 §5.4)",
             "write at least \"30m\"",
         );
+    }
+    if s.pop3.idle_timeout < Duration::from_secs(10 * 60) {
+        warn("pop3.idle_timeout", "clients may count on 10 minutes (RFC 1939 §3)", "write at least \"10m\"");
     }
     if s.tls.certificate.is_empty() {
         let what = "there is no certificate: imaps is off, and from other machines nobody can log in";
@@ -211,4 +269,56 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
     parsed.problems.extend(found);
+}
+
+fn pop3(pop3: &Pop3, error: &mut dyn FnMut(&str, String, &str)) {
+    for (path, value) in
+        [("pop3.login_timeout", pop3.login_timeout), ("pop3.idle_timeout", pop3.idle_timeout)]
+    {
+        if value < Duration::from_secs(1) {
+            error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
+        }
+    }
+    if pop3.max_sessions == 0 {
+        error(
+            "pop3.max_sessions",
+            "nobody could log in".to_owned(),
+            "write the number of sessions you want to allow",
+        );
+    }
+    if UidlFormat::parse(&pop3.uidl_format).is_none() {
+        error(
+            "pop3.uidl_format",
+            "this is not understood, or would be the same for all messages".to_owned(),
+            "use %u, %v, %f, %g, %08Xu, or the words of Dovecot 2.4 for these; %m is for mbox only",
+        );
+    }
+    let expire = pop3.expire.trim();
+    if !expire.eq_ignore_ascii_case("never") && expire.parse::<u32>().is_err() {
+        error("pop3.expire", "this is no number of days".to_owned(), "write \"never\", or days as in \"60\"");
+    }
+    let flag = &pop3.deleted_flag;
+    if !flag.is_empty() && Keyword::new(flag).is_none() {
+        error(
+            "pop3.deleted_flag",
+            "this cannot be a keyword".to_owned(),
+            "write letters and digits without blanks, as in \"$POP3Deleted\"",
+        );
+    }
+    if pop3.delete_type == Pop3Delete::Flag && flag.is_empty() {
+        error(
+            "pop3.delete_type",
+            "there is no keyword to give to deleted messages".to_owned(),
+            "set pop3.deleted_flag as well, or write \"expunge\"",
+        );
+    }
+    for name in &pop3.client_workarounds {
+        if !["outlook-no-nuls", "oe-ns-eoh"].contains(&name.as_str()) {
+            error(
+                "pop3.client_workarounds",
+                format!("there is no workaround {name}"),
+                "known are \"outlook-no-nuls\" and \"oe-ns-eoh\"",
+            );
+        }
+    }
 }

@@ -69,6 +69,42 @@ pub struct Attempt {
     pub elapsed: Duration,
 }
 
+/// What a POP3 session has done.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MaildropCounts {
+    /// TOP commands.
+    pub top: u64,
+    /// Octets sent for them.
+    pub top_octets: u64,
+    /// RETR commands.
+    pub retr: u64,
+    /// Octets sent for them.
+    pub retr_octets: u64,
+    /// Messages deleted at QUIT.
+    pub deleted: usize,
+    /// Messages in the maildrop at login.
+    pub messages: usize,
+    /// Their octets.
+    pub octets: u64,
+}
+
+/// A message on its way to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// How it came: `lmtp`, `lda`, or `notice` for the server's own.
+    pub service: &'static str,
+    /// The session's id.
+    pub session: String,
+    /// The canonical name of the account, or the address that forwards.
+    pub account: String,
+    /// Its Message-ID, if it has one.
+    pub message_id: Option<String>,
+    /// The sender of the envelope; empty for `<>`.
+    pub sender: String,
+    /// Octets.
+    pub size: u64,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -202,6 +238,38 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// A POP3 session ended that had logged in.
+    MaildropClosed {
+        /// Who.
+        account: String,
+        /// Why, such as `Logged out`.
+        why: String,
+        /// What was done.
+        counts: MaildropCounts,
+        /// From where.
+        from: Origin,
+    },
+    /// A message was stored.
+    Delivered {
+        /// Which, and whose.
+        delivery: Delivery,
+        /// In which mailbox.
+        mailbox: String,
+    },
+    /// A message was handed to the MTA for somebody else.
+    Forwarded {
+        /// Which, and who forwards it.
+        delivery: Delivery,
+        /// To whom.
+        to: String,
+    },
+    /// A message was not taken.
+    DeliveryFailed {
+        /// Which, and for whom.
+        delivery: Delivery,
+        /// What the peer was told.
+        why: String,
+    },
     /// Something that the server derives (index, cache, uidlist) was wrong and has been made anew.
     Repaired {
         /// Whose.
@@ -299,7 +367,11 @@ impl Event {
             | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. }
-            | Self::Quota { .. } => Level::Info,
+            | Self::MaildropClosed { .. }
+            | Self::Quota { .. }
+            | Self::Delivered { .. }
+            | Self::Forwarded { .. }
+            | Self::DeliveryFailed { .. } => Level::Info,
             Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. }
@@ -335,6 +407,10 @@ impl Event {
             Self::WeakPassword { .. } => "weak-password",
             Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
+            Self::MaildropClosed { .. } => "maildrop-closed",
+            Self::Delivered { .. } => "delivered",
+            Self::Forwarded { .. } => "forwarded",
+            Self::DeliveryFailed { .. } => "delivery-failed",
             Self::Repaired { .. } => "repaired",
             Self::Quota { .. } => "quota",
             Self::QuotaDrift { .. } => "quota-drift",
@@ -353,7 +429,8 @@ impl Event {
             | Self::SessionsNearLimit { from, .. }
             | Self::Blocked { from, .. }
             | Self::LoginFailed { from, .. }
-            | Self::SessionEnded { from, .. } => Some(from),
+            | Self::SessionEnded { from, .. }
+            | Self::MaildropClosed { from, .. } => Some(from),
             _ => None,
         }
     }

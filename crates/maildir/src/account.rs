@@ -12,6 +12,7 @@ use crate::dotlock::Holder;
 use crate::folders::{self, Deleted};
 use crate::layout::Names;
 use crate::mailbox::MaildirMailbox;
+use crate::maildrop::MaildropClaim;
 use crate::place::MailboxPlace;
 use crate::special_use::{self, SpecialUses};
 use crate::spool::MaildirSpool;
@@ -26,7 +27,8 @@ use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
 use culver_store::io::{Dir, Durability, EntryKind, Fs, Timestamp};
 use culver_store::{
-    Account, AccountUsage, Failure, ListedMailbox, Look, Mailbox, Place, Refusal, Result, Spool, Subscribed,
+    Account, AccountUsage, Claim, Failure, ListedMailbox, Look, Mailbox, Place, Refusal, Result, Spool,
+    Subscribed,
 };
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -57,6 +59,8 @@ pub struct MaildirAccount {
     pub(crate) ledger_written: Mutex<Option<(usize, u32)>>,
     pub(crate) counting: tokio::sync::Mutex<()>,
     prepared: OnceCell<()>,
+    /// One POP3 session at a time, where that is wanted.
+    only: Arc<tokio::sync::Semaphore>,
 }
 
 struct Slot {
@@ -88,6 +92,7 @@ impl MaildirAccount {
             ledger_written: Mutex::default(),
             counting: tokio::sync::Mutex::default(),
             prepared: OnceCell::new(),
+            only: Arc::new(tokio::sync::Semaphore::new(1)),
             common,
         }
     }
@@ -471,6 +476,19 @@ impl MaildirAccount {
 
     // ---- names -----------------------------------------------------------------------------------------------------
 
+    /// Makes the directories of a mailbox unless they are there. Nothing else is touched.
+    pub(crate) async fn make_path(&self, name: &MailboxName) -> Result<()> {
+        self.names.can_be_created(name).map_err(Refusal::Cannot)?;
+        let path = self.names.directory(name).map_err(Refusal::Cannot)?;
+        let names = self.names;
+        let root = self.place.root.clone();
+        let made = self.job(move |fs| folders::create(&fs.make_root(&root)?, &path, names)).await?;
+        match made {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|e| self.failure("making a mailbox", e)),
+        }
+    }
+
     /// Makes the directories of a mailbox.
     async fn create_directory(&self, name: &MailboxName) -> Result<()> {
         if name.is_inbox() {
@@ -671,6 +689,11 @@ impl Account for MaildirAccount {
             None => return Err(Refusal::TryCreate.into()),
         };
         Ok(Box::new(MaildirSpool::new(place)))
+    }
+
+    async fn claim(&self) -> Result<Box<dyn Claim>> {
+        let (io, shared) = (&self.common.io, &self.common.settings.shared);
+        Ok(Box::new(MaildropClaim::new(&self.place, io, shared, self.only.clone()).await?))
     }
 }
 

@@ -14,6 +14,9 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("offlineimap3", "a client"),
     ("neomutt", "a client"),
     ("curl", "a client"),
+    ("fetchmail", "a client of POP3"),
+    ("getmail6", "a client of POP3"),
+    ("mpop", "a client of POP3"),
     ("gsasl", "a client that speaks the mechanisms of SASL"),
     ("python3", "imaplib, a client"),
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
@@ -22,6 +25,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("xz-utils", "unpacks the corpus"),
     ("postfix", "an MTA that asks ours and delivers to it"),
     ("swaks", "sends mail to MTAs"),
+    ("proftpd-core", "an FTP server that asks PAM, and PAM us"),
+    ("pamtester", "asks PAM as SSH would"),
 ];
 
 /// The package that is only unpacked, since Debian has one MTA installed at a time, and the user as which it runs.
@@ -103,8 +108,13 @@ pub fn ensure() -> Result<()> {
         println!("installing {}", missing.join(" "));
         apt_get(&[&["install", "-y", "-q", "--no-install-recommends"][..], &missing[..]].concat())?;
     }
-    // Tests start their own; the packages' services would hold ports 25, 143 and 993.
-    for (package, service) in [("dovecot-imapd", "dovecot"), ("postfix", "postfix")] {
+    // Tests start their own; the packages' services would hold ports 21, 25, 143 and 993.
+    for (package, service) in [
+        ("dovecot-imapd", "dovecot"),
+        ("postfix", "postfix"),
+        ("fetchmail", "fetchmail"),
+        ("proftpd-core", "proftpd"),
+    ] {
         if missing.contains(&package) {
             let mut stop = Command::new("systemctl");
             let _ =
