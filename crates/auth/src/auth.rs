@@ -5,7 +5,8 @@ use crate::denied::Denied;
 use crate::exchange::Exchange;
 use crate::penalty::Penalties;
 use crate::scheme::Stored;
-use culver_directory::{Account, Directory, Login, Outage, Secret};
+use async_trait::async_trait;
+use culver_directory::{Account, Directory, Login, Outage, Outcome, Prove, Secret, Source, Verdict};
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
@@ -201,22 +202,26 @@ impl Auth {
     ) -> Result<Arc<Account>, No> {
         self.admit(peer)?;
         let login = Login::parse(user).map_err(|why| No::syntax(why.to_string()))?;
-        let account = self.directory.find(&login).await.map_err(|why| self.outage(&why, peer))?;
-        let wrong = |reason: &str| No { denied: Denied::Credentials, reason: reason.to_owned() };
-        let Some(account) = account else {
-            // As much work as for an account that exists.
-            let seed = self.seed(login.as_str());
-            let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
-            let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
-            self.hash(move || stored.verify(&password)).await;
-            return Err(wrong("unknown user"));
+        let prover = PasswordProver { auth: self, password };
+        let proof = self.directory.authenticate(&login, &prover).await;
+        let no = |denied, reason: &str| Err(No { denied, reason: reason.to_owned() });
+        let account = match proof.map_err(|why| self.outage(&why, peer))? {
+            Outcome::Right(account) => account,
+            Outcome::Wrong { known: true } => return no(Denied::Credentials, "password mismatch"),
+            Outcome::Wrong { known: false } => {
+                // As much work as for an account that exists.
+                let seed = self.seed(login.as_str());
+                let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
+                let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
+                self.hash(move || stored.verify(&password)).await;
+                return no(Denied::Credentials, "unknown user");
+            }
+            Outcome::Disabled { reason } => return no(Denied::Disabled { reason }, "account disabled"),
+            Outcome::Expired => {
+                let reason = "the password has expired, set a new one".to_owned();
+                return no(Denied::Disabled { reason }, "password expired");
+            }
         };
-        if password.is_empty()
-            || password.len() > LONGEST_PASSWORD
-            || !self.is_right(&account, password, peer).await?
-        {
-            return Err(wrong("password mismatch"));
-        }
         self.let_in(account, &login, authorize, peer)
     }
 
@@ -262,22 +267,39 @@ impl Auth {
         Ok(account)
     }
 
-    async fn is_right(&self, account: &Arc<Account>, password: &[u8], peer: &Peer) -> Result<bool, No> {
+    /// Does the password belong to this account, as the source describes it?
+    pub(crate) async fn is_right(
+        &self,
+        source: &dyn Source,
+        login: &Login,
+        account: &Arc<Account>,
+        password: &[u8],
+    ) -> Result<Verdict, Outage> {
+        let verdict = |right| if right { Verdict::Right } else { Verdict::Wrong };
+        if password.is_empty() || password.len() > LONGEST_PASSWORD {
+            return Ok(Verdict::Wrong);
+        }
         let text = match &account.secret {
-            Secret::AnyPassword => return Ok(true),
-            Secret::None => return Ok(false),
+            Secret::AnyPassword => return Ok(Verdict::Right),
+            Secret::None => return Ok(Verdict::Wrong),
+            Secret::Ask => return source.check(login, password).await,
             Secret::Stored(text) => text,
         };
-        let unusable = |why: &str| self.fault(&account.name, why, peer);
+        let unusable = |why: &str| {
+            Outage::new(
+                source.name(),
+                format!("the stored password of {} cannot be used: {why}", account.name),
+            )
+        };
         let stored = Stored::parse(text).map_err(|why| unusable(&why.to_string()))?;
         let token = self.cache.token(&account.name, text, password);
         if self.cache.knows(&token, Instant::now().into_std()) {
-            return Ok(true);
+            return Ok(Verdict::Right);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
         let (name, password) = (account.name.clone(), password.to_vec());
-        let verdict = self.hash(move || stored.verify(&password, &name)).await;
-        let right = verdict
+        let right = self.hash(move || stored.verify(&password, &name)).await;
+        let right = right
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
@@ -286,7 +308,7 @@ impl Auth {
                 self.tell_weak(&account.name, scheme);
             }
         }
-        Ok(right)
+        Ok(verdict(right))
     }
 
     /// Runs slow arithmetic on a thread that may block; `None` when that thread died.
@@ -302,8 +324,9 @@ impl Auth {
         done.await.ok()
     }
 
+    /// The account with its password as it is stored; `None` when it has none that is.
     pub(crate) async fn find(&self, login: &Login, peer: &Peer) -> Result<Option<Arc<Account>>, No> {
-        self.directory.find(login).await.map_err(|why| self.outage(&why, peer))
+        self.directory.credentials(login).await.map_err(|why| self.outage(&why, peer))
     }
 
     /// The same secret octets for the same name, as long as the server runs.
@@ -378,6 +401,24 @@ impl Auth {
         let count = attempts.entry(session.to_owned()).or_insert(0);
         *count += 1;
         *count
+    }
+}
+
+/// A password that was given, against what the sources know.
+struct PasswordProver<'a> {
+    auth: &'a Auth,
+    password: &'a [u8],
+}
+
+#[async_trait]
+impl Prove for PasswordProver<'_> {
+    async fn prove(
+        &self,
+        source: &dyn Source,
+        login: &Login,
+        account: &Arc<Account>,
+    ) -> Result<Verdict, Outage> {
+        self.auth.is_right(source, login, account, self.password).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Source, SpecialUse};
+use crate::settings::{Directory, Driver, Serves, Source, SpecialUse};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -73,11 +73,63 @@ pub fn check(parsed: &mut Parsed) {
                     "take it out, or write source = \"passwd-file\"",
                 );
             }
+            Source::Sql => sql(&here, d, &mut error),
+            Source::Static if d.fields.is_empty() && d.serves != Serves::Accounts => {
+                error(
+                    &here,
+                    "static accounts without any field: nobody could log in".to_owned(),
+                    "write `fields = [\"password={PLAIN}secret\"]`, or `serves = \"accounts\"`",
+                );
+            }
             _ => {}
         }
         let builtins = s.directory[..i].iter().filter(|o| o.source == Source::Builtin).count();
         if d.source == Source::Builtin && builtins > 0 {
             error(&here, "the built-in directory is named twice".to_owned(), "take one of them out");
+        }
+        if d.master && d.serves == Serves::Accounts {
+            error(
+                &format!("{here}.master"),
+                "master users are known by their passwords, and this source serves accounts only".to_owned(),
+                "take `serves` out",
+            );
+        }
+        if d.deny && d.master {
+            error(
+                &format!("{here}.deny"),
+                "deny and master together mean nothing".to_owned(),
+                "take one of them out",
+            );
+        }
+        if d.source == Source::Builtin && !d.fields.is_empty() {
+            error(
+                &format!("{here}.fields"),
+                "accounts of the built-in directory have no such fields".to_owned(),
+                "use `culver user`, or another source",
+            );
+        }
+        if d.allow_all_users && d.source != Source::Static {
+            error(
+                &format!("{here}.allow_all_users"),
+                "only static accounts can be for all".to_owned(),
+                "take it out, or write source = \"static\"",
+            );
+        }
+        for (k, domain) in d.domains.iter().enumerate() {
+            if domain.is_empty() || domain.contains(['@', '/', ' ']) {
+                let what = format!("entry {} of domains is no domain", k + 1);
+                error(&format!("{here}.domains"), what, "write it like \"example.org\"");
+            }
+        }
+        for (k, field) in d.fields.iter().enumerate() {
+            if field.starts_with('=') || field.is_empty() {
+                let what = format!("entry {} of fields has no name", k + 1);
+                error(
+                    &format!("{here}.fields"),
+                    what,
+                    "write `name=value`, such as \"userdb_quota_rule=*:storage=1G\"",
+                );
+            }
         }
         for (j, domain) in d.domain.iter().enumerate() {
             if domain.name.is_empty() {
@@ -88,6 +140,22 @@ pub fn check(parsed: &mut Parsed) {
                 );
             }
         }
+    }
+    let proves = |d: &Directory| d.serves != Serves::Accounts && !d.deny && !d.master;
+    if !s.directory.is_empty() && !s.directory.iter().any(proves) {
+        error(
+            "directory[0]",
+            "no source serves passwords: nobody could log in".to_owned(),
+            "take `serves` out of one",
+        );
+    }
+    let knows = |d: &Directory| d.serves != Serves::Passwords && !d.deny && !d.master;
+    if !s.directory.is_empty() && !s.directory.iter().any(knows) {
+        error(
+            "directory[0]",
+            "no source serves accounts: nobody would know where mail lies".to_owned(),
+            "take `serves` out of one, or add a [[directory]] with source = \"static\" and serves = \"accounts\"",
+        );
     }
     if s.directory.is_empty() {
         error(
@@ -180,4 +248,64 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
     parsed.problems.extend(found);
+}
+
+/// What is wrong with a source that asks a database.
+fn sql(here: &str, d: &Directory, error: &mut impl FnMut(&str, String, &str)) {
+    let at = |name: &str| format!("{here}.sql.{name}");
+    if d.sql.driver == Driver::Sqlite {
+        if d.path.as_os_str().is_empty() {
+            error(
+                here,
+                "SQLite needs its file".to_owned(),
+                "write `path = \"/var/lib/mail/users.sqlite\"` in [[directory]]",
+            );
+        } else if !d.path.is_absolute() {
+            error(
+                &format!("{here}.path"),
+                format!("{here}.path is not an absolute path"),
+                "write it from the root",
+            );
+        }
+        if !d.sql.hosts.is_empty() {
+            error(&at("hosts"), "SQLite has no hosts".to_owned(), "take it out, or name another driver");
+        }
+    } else if d.sql.hosts.is_empty() {
+        let instead = "write `hosts = [\"127.0.0.1\"]`, or the path of a unix socket, in [directory.sql]";
+        error(&at("hosts"), "nobody knows where the database is".to_owned(), instead);
+    }
+    for (k, host) in d.sql.hosts.iter().enumerate() {
+        if host.is_empty() || host.contains([' ', '=', '@']) || (host.contains('/') && !host.starts_with('/'))
+        {
+            let what = format!("entry {} of hosts is no host", k + 1);
+            error(&at("hosts"), what, "write \"db.example.org\", \"192.0.2.1:5433\" or \"/run/postgresql\"");
+        }
+    }
+    if d.serves != Serves::Accounts && d.sql.password_query.is_empty() {
+        let instead = "write one in [directory.sql], or `serves = \"accounts\"` in [[directory]]";
+        error(&at("password_query"), "without password_query nobody can log in".to_owned(), instead);
+    }
+    if d.serves == Serves::Accounts && d.sql.user_query.is_empty() {
+        let instead = "write one in [directory.sql]: SELECT home, uid, gid FROM users WHERE ...";
+        error(&at("user_query"), "a source of accounts needs user_query".to_owned(), instead);
+    }
+    for (name, query) in [("password_query", &d.sql.password_query), ("user_query", &d.sql.user_query)] {
+        if !query.is_empty() && !query.contains('%') {
+            let instead = "compare a column with '%u', or with '%n' and '%d'";
+            error(
+                &at(name),
+                format!("{name} has no variable: it would give the same for everybody"),
+                instead,
+            );
+        }
+    }
+    if d.sql.connections == 0 {
+        error(&at("connections"), "without connections nothing can be asked".to_owned(), "write at least 1");
+    }
+    for (name, value) in [("connect_timeout", d.sql.connect_timeout), ("query_timeout", d.sql.query_timeout)]
+    {
+        if value.is_zero() {
+            error(&at(name), format!("with {name} = 0 there is never an answer"), "write \"5s\"");
+        }
+    }
 }

@@ -310,8 +310,8 @@ mod tests {
                 self.1 += 1;
                 assert!(row.doc.trim().ends_with(['.', '?']) && row.doc.len() > 10, "{}{}", self.0, row.name);
                 let mut text = format!("{}{} = {}\n", self.0, row.name, row.example);
-                if let Some((list, _)) = self.0.rsplit_once("]]\n") {
-                    text = format!("{list}]]\n{} = {}\n", row.name, row.example);
+                if let Some((list, within)) = self.0.rsplit_once("]]\n") {
+                    text = format!("{list}]]\n{within}{} = {}\n", row.name, row.example);
                 }
                 let parsed = crate::parse(&text);
                 let unknown =
@@ -319,7 +319,8 @@ mod tests {
                 assert_eq!(parsed.problems.iter().find(unknown), None, "{text}");
             }
             fn table(&mut self, name: &'static str, _: &'static str, inside: &dyn Section) {
-                let before = std::mem::replace(&mut self.0, format!("{name}."));
+                let full = if self.0.ends_with("]]\n") { self.0.clone() } else { String::new() };
+                let before = std::mem::replace(&mut self.0, format!("{full}{name}."));
                 inside.visit(self);
                 self.0 = before;
             }

@@ -4,6 +4,7 @@
 pub mod differential;
 pub mod mail;
 pub mod peer;
+pub mod servers;
 pub mod transcript;
 pub mod tree;
 

@@ -60,7 +60,7 @@ pub trait Peer: Send + Sync {
 
 /// A child process that is ended when its owner is.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     fn id(&self) -> u32 {
@@ -89,7 +89,11 @@ impl Drop for Process {
 ///
 /// # Errors
 /// The last error of `probe` when `limit` is over or `process` has ended.
-fn wait_until<T>(limit: Duration, process: &mut Process, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait_until<T>(
+    limit: Duration,
+    process: &mut Process,
+    mut probe: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         match probe() {
