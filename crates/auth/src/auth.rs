@@ -1,17 +1,21 @@
 //! Names and passwords against the directory.
 
 use crate::cache::Cache;
+use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
-use crate::penalty::Penalties;
+use crate::penalty::{Penalties, network};
 use crate::scheme::Stored;
+use crate::seats::{Seat, Seats};
 use async_trait::async_trait;
-use culver_directory::{Account, Directory, Login, Outage, Outcome, Prove, Secret, Source, Verdict};
+use culver_directory::{
+    Account, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier, Verdict,
+};
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -41,6 +45,8 @@ pub struct Peer {
     pub service: &'static str,
     /// The session's id in logs.
     pub session: String,
+    /// The name in the client's TLS certificate, when it has shown one that an authority we trust has signed.
+    pub certificate: Option<String>,
 }
 
 impl Peer {
@@ -73,33 +79,45 @@ pub struct ChannelBinding {
 pub struct AuthSettings {
     /// How long the first failures of a network wait; it grows from the fourth on, up to 15 seconds. Zero for never.
     pub failure_delay: Duration,
-    /// What may be offered, in this order.
-    pub mechanisms: Vec<Mechanism>,
-    /// When SCRAM is offered.
-    pub scram: ScramOffer,
+    /// What is offered, in this order, whether it serves all accounts or not; `None` for [what serves
+    /// all](Auth::mechanisms). Clients take the strongest mechanism before anybody knows who they are: an account whose
+    /// password is stored otherwise could then not log in.
+    pub mechanisms: Option<Vec<Mechanism>>,
     /// Is nothing taken without TLS, except on loopback?
     pub tls_required: bool,
-}
-
-/// When SCRAM is among the mechanisms that are offered.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum ScramOffer {
-    /// When the passwords of all accounts are stored as SCRAM-SHA-256 or PLAIN. Clients take the strongest mechanism
-    /// before anybody knows who they are; an account with a crypt hash could then not log in.
-    #[default]
-    WhenItServesAll,
-    /// In any case; accounts with other schemes cannot use it.
-    Always,
+    /// What stands between a user and the master who logs in as them: `*`. `None`: that form does not exist.
+    pub master_separator: Option<char>,
+    /// The account that ANONYMOUS opens.
+    pub anonymous: Option<String>,
 }
 
 impl Default for AuthSettings {
     fn default() -> Self {
         Self {
             failure_delay: Duration::from_secs(2),
-            mechanisms: Mechanism::ALL.to_vec(),
-            scram: ScramOffer::default(),
+            mechanisms: None,
             tls_required: true,
+            master_separator: None,
+            anonymous: None,
         }
+    }
+}
+
+/// What is asked about names, passwords and tokens.
+#[derive(Clone)]
+pub struct Backends {
+    /// The accounts.
+    pub directory: Arc<Directory>,
+    /// Who may log in as anybody, beside the accounts that are marked so.
+    pub masters: Option<Arc<dyn Source>>,
+    /// Who knows good tokens; without, OAUTHBEARER and XOAUTH2 do not exist.
+    pub tokens: Option<Arc<dyn TokenVerifier>>,
+}
+
+impl Backends {
+    /// Only a directory.
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { directory, masters: None, tokens: None }
     }
 }
 
@@ -107,24 +125,33 @@ impl Default for AuthSettings {
 const LONGEST_PASSWORD: usize = 1024;
 /// Sessions whose failures are counted, and accounts of which a weak password was told.
 const REMEMBERED: usize = 50_000;
+/// The longest `delay_until`, as in Dovecot: a login that would wait longer fails.
+const LONGEST_WAIT: i64 = 5 * 60;
 
 /// Logins of all services.
 pub struct Auth {
-    directory: Arc<Directory>,
-    settings: AuthSettings,
+    pub(crate) backends: Backends,
+    pub(crate) settings: AuthSettings,
     events: Events,
-    penalties: Penalties,
+    memory: Arc<Memory>,
+}
+
+/// What is remembered while the server runs, whatever happens to settings.
+pub struct Memory {
+    networks: Penalties<IpAddr>,
+    accounts: Penalties<String>,
     cache: Cache,
     hashing: Arc<Semaphore>,
     /// For the salts of accounts that do not exist. They change when the server starts.
     secret: [u8; 32],
     weak: Mutex<HashSet<String>>,
     attempts: Mutex<HashMap<String, u32>>,
+    seats: Seats,
 }
 
-impl Auth {
-    /// Over a directory.
-    pub fn new(directory: Arc<Directory>, settings: AuthSettings, events: Events) -> Arc<Self> {
+impl Memory {
+    /// Nothing happened yet.
+    pub fn new() -> Arc<Self> {
         let mut secret = [0; 32];
         if getrandom::fill(&mut secret).is_err() {
             // Without randomness nothing else works either; the time is better than nothing.
@@ -132,31 +159,103 @@ impl Auth {
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
-            directory,
-            events,
-            penalties: Penalties::new(settings.failure_delay),
-            settings,
+            networks: Penalties::new(),
+            accounts: Penalties::new(),
             cache: Cache::new(blake3::derive_key("culver 2025 auth success cache", &secret)),
             hashing: Arc::new(Semaphore::new(cores)),
             secret,
             weak: Mutex::default(),
             attempts: Mutex::default(),
+            seats: Seats::default(),
         })
     }
+}
 
-    /// What is offered on such a connection.
+/// An account that was found, and how.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub account: Arc<Account>,
+    /// Is it of the masters' file?
+    master: bool,
+}
+
+impl Found {
+    fn as_master(self) -> Self {
+        Self { master: true, ..self }
+    }
+}
+
+impl Auth {
+    /// Over a directory, with nothing remembered.
+    pub fn new(directory: Arc<Directory>, settings: AuthSettings, events: Events) -> Arc<Self> {
+        Self::build(Backends::new(directory), settings, events, Memory::new())
+    }
+
+    /// Of all its parts. What follows another one at a reload, or stands beside it, takes over its [memory](Auth::memory).
+    pub fn build(
+        backends: Backends,
+        settings: AuthSettings,
+        events: Events,
+        memory: Arc<Memory>,
+    ) -> Arc<Self> {
+        Arc::new(Self { backends, settings, events, memory })
+    }
+
+    /// What it asks.
+    pub fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
+    /// What is remembered of failures, sessions and passwords.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.clone()
+    }
+
+    /// What is offered on such a connection: what the settings name; else PLAIN and LOGIN, and what all accounts can use
+    /// whose passwords are stored as they are. EXTERNAL is there only for connections with a certificate, see
+    /// [`Auth::offered`].
     pub fn mechanisms(&self, secured: Secured) -> Vec<Mechanism> {
         if self.settings.tls_required && secured == Secured::No {
             return Vec::new();
         }
-        let scram = self.settings.scram == ScramOffer::Always || self.directory.serves_scram();
-        let is_scram = |m: Mechanism| matches!(m, Mechanism::ScramSha256 | Mechanism::ScramSha256Plus);
-        let offered = self.settings.mechanisms.iter().copied();
-        let offered = offered.filter(|m| secured == Secured::Tls || !m.binds_channel());
-        offered.filter(|m| scram || !is_scram(*m)).collect()
+        let directory = &self.backends.directory;
+        let offered = |m: &Mechanism| {
+            let asked = self.settings.mechanisms.as_ref();
+            let of_its_own = || match m {
+                Mechanism::Plain | Mechanism::Login => true,
+                Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => directory.serves(Proof::ScramSha256),
+                Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => directory.serves(Proof::ScramSha1),
+                Mechanism::CramMd5 => directory.serves(Proof::CramMd5),
+                // Only clients that have a certificate, or a token, take these.
+                Mechanism::External | Mechanism::OAuthBearer | Mechanism::XOAuth2 => true,
+                Mechanism::DigestMd5 | Mechanism::Anonymous => false,
+            };
+            let possible = match m {
+                Mechanism::External => secured == Secured::Tls,
+                Mechanism::OAuthBearer | Mechanism::XOAuth2 => self.backends.tokens.is_some(),
+                Mechanism::Anonymous => self.settings.anonymous.is_some(),
+                m if m.binds_channel() => secured == Secured::Tls,
+                _ => true,
+            };
+            possible && (asked.is_some() || of_its_own())
+        };
+        let listed = self.settings.mechanisms.as_deref().unwrap_or(&Mechanism::ALL);
+        listed.iter().copied().filter(offered).collect()
     }
 
-    /// Begins an exchange. A mechanism that is not offered ends at its first step.
+    /// What is offered to this peer: EXTERNAL only if it has shown a certificate.
+    pub fn offered(&self, peer: &Peer) -> Vec<Mechanism> {
+        let mut all = self.mechanisms(peer.secured);
+        all.retain(|m| *m != Mechanism::External || peer.certificate.is_some());
+        all
+    }
+
+    /// Can every account use APOP (RFC 1939 §7)? It needs passwords in the clear.
+    pub fn serves_apop(&self) -> bool {
+        self.backends.directory.serves(Proof::Clear)
+    }
+
+    /// Begins an exchange. What is offered is for the caller to look at.
     pub fn start(
         self: &Arc<Self>,
         mechanism: Mechanism,
@@ -174,6 +273,38 @@ impl Auth {
         self.verify_as("PLAIN", user, password, b"", peer).await
     }
 
+    /// APOP (RFC 1939 §7): the digest of the greeting's timestamp (angle brackets included) and the password. Takes long
+    /// when it is wrong.
+    ///
+    /// # Errors
+    /// As [`Auth::verify`]; also when the password is not stored in the clear.
+    pub async fn apop(
+        &self,
+        user: &[u8],
+        timestamp: &str,
+        digest: &[u8],
+        peer: &Peer,
+    ) -> Result<Arc<Account>, Denied> {
+        let begun = Instant::now();
+        let verdict = async {
+            self.admit(peer)?;
+            let claim = self.claim(user, b"")?;
+            let found = self.find_stored(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let stored = self.stored(&found.account, peer)?;
+            let clear = stored.as_ref().and_then(Stored::clear);
+            let clear = clear
+                .ok_or_else(|| No::wrong("APOP needs the password in the clear, and it is not stored so"))?;
+            if !culver_sasl::apop::verify(timestamp, clear, digest) {
+                return Err(No::wrong("password mismatch"));
+            }
+            self.let_in(found, &claim, peer).await
+        };
+        match verdict.await {
+            Ok(account) => Ok(account),
+            Err(no) => Err(self.fail("APOP", user, no, begun, peer).await),
+        }
+    }
+
     pub(crate) async fn verify_as(
         &self,
         method: &'static str,
@@ -183,12 +314,8 @@ impl Auth {
         peer: &Peer,
     ) -> Result<Arc<Account>, Denied> {
         let begun = Instant::now();
-        let verdict = self.check(user, password, authorize, peer).await;
-        match verdict {
-            Ok(account) => {
-                self.succeeded(peer);
-                Ok(account)
-            }
+        match self.check(user, password, authorize, peer).await {
+            Ok(account) => Ok(account),
             Err(no) => Err(self.fail(method, user, no, begun, peer).await),
         }
     }
@@ -201,62 +328,111 @@ impl Auth {
         peer: &Peer,
     ) -> Result<Arc<Account>, No> {
         self.admit(peer)?;
-        let login = Login::parse(user).map_err(|why| No::syntax(why.to_string()))?;
+        let claim = self.claim(user, authorize)?;
+        let found = self.prove_password(&claim, password, peer).await?;
+        self.let_in(found, &claim, peer).await
+    }
+
+    /// Whose password it is: a master's when somebody wants to be somebody else, else an account's.
+    async fn prove_password(&self, claim: &Claim, password: &[u8], peer: &Peer) -> Result<Found, No> {
+        let outage = |why| self.outage(&why, peer);
         let prover = PasswordProver { auth: self, password };
-        let proof = self.directory.authenticate(&login, &prover).await;
-        let no = |denied, reason: &str| Err(No { denied, reason: reason.to_owned() });
-        let account = match proof.map_err(|why| self.outage(&why, peer))? {
-            Outcome::Right(account) => account,
-            Outcome::Wrong { known: true } => return no(Denied::Credentials, "password mismatch"),
-            Outcome::Wrong { known: false } => {
+        let directory = &self.backends.directory;
+        if claim.target.is_some() {
+            if let Some(masters) = &self.backends.masters
+                && let Some(account) = masters.find(&claim.login).await.map_err(outage)?
+            {
+                let verdict = prover.prove(&**masters, &claim.login, &account).await.map_err(outage)?;
+                return match verdict {
+                    Verdict::Right => Ok(Found { account, master: true }),
+                    _ => Err(No::wrong("password mismatch").of(&account)),
+                };
+            }
+            match directory.authenticate_master(&claim.login, &prover).await.map_err(outage)? {
+                // Nobody of the masters; accounts can be masters too.
+                Outcome::Wrong { account: None } => {}
+                outcome => return self.proved(outcome, claim, password).await.map(Found::as_master),
+            }
+        }
+        let outcome = directory.authenticate(&claim.login, &prover).await.map_err(outage)?;
+        self.proved(outcome, claim, password).await
+    }
+
+    async fn proved(&self, outcome: Outcome, claim: &Claim, password: &[u8]) -> Result<Found, No> {
+        match outcome {
+            Outcome::Right(account) => Ok(Found { master: account.master, account }),
+            Outcome::Wrong { account: Some(account) } => Err(No::wrong("password mismatch").of(&account)),
+            Outcome::Wrong { account: None } => {
                 // As much work as for an account that exists.
-                let seed = self.seed(login.as_str());
+                let seed = self.seed(claim.login.as_str());
                 let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
                 let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
                 self.hash(move || stored.verify(&password)).await;
-                return no(Denied::Credentials, "unknown user");
+                Err(No::wrong("unknown user"))
             }
-            Outcome::Disabled { reason } => return no(Denied::Disabled { reason }, "account disabled"),
+            Outcome::Disabled { reason } => {
+                Err(No::because(Denied::Disabled { reason }, "account disabled"))
+            }
             Outcome::Expired => {
                 let reason = "the password has expired, set a new one".to_owned();
-                return no(Denied::Disabled { reason }, "password expired");
+                Err(No::because(Denied::Disabled { reason }, "password expired"))
             }
-        };
-        self.let_in(account, &login, authorize, peer)
+        }
     }
 
     /// Is anybody let in on this connection?
     pub(crate) fn admit(&self, peer: &Peer) -> Result<(), No> {
         if self.settings.tls_required && peer.secured == Secured::No {
-            return Err(No {
-                denied: Denied::PrivacyRequired,
-                reason: "cleartext authentication disallowed".to_owned(),
-            });
+            return Err(No::because(Denied::PrivacyRequired, "cleartext authentication disallowed"));
         }
-        if let Some(wait) = self.penalties.crowded(peer.remote.ip(), Instant::now().into_std()) {
-            return Err(No {
-                denied: Denied::TooManyFailures { wait },
-                reason: "too many failures of this network".to_owned(),
-            });
+        let network = network(peer.remote.ip());
+        if let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std()) {
+            return Err(No::because(Denied::TooManyFailures { wait }, "too many failures of this network"));
         }
         Ok(())
     }
 
-    /// They are who they say; may they log in?
-    pub(crate) fn let_in(
-        &self,
-        account: Arc<Account>,
-        login: &Login,
-        authorize: &[u8],
-        peer: &Peer,
-    ) -> Result<Arc<Account>, No> {
-        let denied = |denied, reason: &str| Err(No { denied, reason: reason.to_owned() });
-        if !authorize.is_empty() {
-            let other = Login::parse(authorize).map_err(|why| No::syntax(why.to_string()))?;
-            if other != *login && other.as_str() != account.name {
-                return denied(Denied::NotAllowedHere, "authorization as somebody else");
-            }
+    /// The names of somebody who asks.
+    pub(crate) fn claim(&self, user: &[u8], authorize: &[u8]) -> Result<Claim, No> {
+        let claim = Claim::parse(user, authorize, self.settings.master_separator);
+        claim.map_err(|why| No::syntax(why.to_string()))
+    }
+
+    /// Who somebody is that proves it without a password: a master when they want to be somebody else, else an account.
+    pub(crate) async fn find(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        if let Some(found) = self.master(claim, peer).await? {
+            return Ok(Some(found));
         }
+        let directory = &self.backends.directory;
+        if directory.denies(&claim.login).await.map_err(|why| self.outage(&why, peer))? {
+            return Err(No::because(Denied::Disabled { reason: String::new() }, "account disabled"));
+        }
+        let account = directory.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
+        Ok(account.map(|account| Found { master: account.master, account }))
+    }
+
+    /// The same with the password as it is stored, where a source has one that is.
+    pub(crate) async fn find_stored(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        if let Some(found) = self.master(claim, peer).await? {
+            return Ok(Some(found));
+        }
+        let account = self.backends.directory.credentials(&claim.login).await;
+        let account = account.map_err(|why| self.outage(&why, peer))?;
+        Ok(account.map(|account| Found { master: account.master, account }))
+    }
+
+    async fn master(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        let Some(masters) = self.backends.masters.as_ref().filter(|_| claim.target.is_some()) else {
+            return Ok(None);
+        };
+        let account = masters.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
+        Ok(account.map(|account| Found { account, master: true }))
+    }
+
+    /// They are who they say; may they log in, and as whom? Tells what remembers failures.
+    pub(crate) async fn let_in(&self, found: Found, claim: &Claim, peer: &Peer) -> Result<Arc<Account>, No> {
+        let Found { account, master } = found;
+        let denied = |denied, reason: &str| Err(No::because(denied, reason));
         let networks = &account.allowed_networks;
         if !networks.is_empty() && !networks.iter().any(|n| n.contains(peer.remote.ip())) {
             return denied(Denied::NotAllowedHere, "allow_nets does not have this address");
@@ -264,7 +440,53 @@ impl Auth {
         if let Some(reason) = account.login.off() {
             return denied(Denied::Disabled { reason: reason.to_owned() }, "account disabled");
         }
-        Ok(account)
+        let target = claim.target.as_ref().filter(|t| t.as_str() != account.name);
+        let named = account.extra.get("login_user").map(|name| Login::parse(name.as_bytes()));
+        let named = named
+            .transpose()
+            .map_err(|why| self.fault(&account.name, &format!("login_user: {why}"), peer))?;
+        if target.is_some() && !master {
+            return denied(Denied::NotAllowedHere, "authorization as somebody else");
+        }
+        self.delay_until(&account, peer).await?;
+        self.memory.attempts.lock().remove(&peer.session);
+        self.memory.accounts.forgive(&claim.login.as_str().to_owned());
+        let Some(target) = target.or(named.as_ref()) else { return Ok(account) };
+        let other = self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))?;
+        let Some(other) = other else {
+            return denied(Denied::NotAllowedHere, "there is no such account to log in as");
+        };
+        let by = account.name.strip_suffix("@localhost").unwrap_or(&account.name).to_owned();
+        self.events.emit(Event::LoginAs { account: other.name.clone(), by, from: peer.origin() });
+        Ok(other)
+    }
+
+    /// `delay_until` of Dovecot: seconds of Unix time, and behind a plus how many more at most, by chance.
+    async fn delay_until(&self, account: &Account, peer: &Peer) -> Result<(), No> {
+        let Some(text) = account.extra.get("delay_until") else { return Ok(()) };
+        let (until, more) = text.split_once('+').unwrap_or((text, "0"));
+        let (Ok(until), Ok(more)) = (until.parse::<i64>(), more.parse::<u32>()) else {
+            return Err(self.fault(&account.name, &format!("delay_until={text} is not a time"), peer));
+        };
+        let now = culver_events::clock::now().as_secs();
+        let wait = until.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        if wait > LONGEST_WAIT {
+            return Err(No::because(Denied::Temporary, "delay_until is more than five minutes away"));
+        }
+        if wait > 0 {
+            let mut random = [0; 4];
+            let _ = getrandom::fill(&mut random);
+            let more = u32::from_le_bytes(random) % more.saturating_add(1).min(LONGEST_WAIT as u32);
+            let wait = u64::try_from(wait).unwrap_or(0) + u64::from(more);
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+        }
+        Ok(())
+    }
+
+    /// The password as it is stored; `None` when there is none to compare with.
+    pub(crate) fn stored(&self, account: &Account, peer: &Peer) -> Result<Option<Stored>, No> {
+        let Secret::Stored(text) = &account.secret else { return Ok(None) };
+        Stored::parse(text).map(Some).map_err(|why| self.fault(&account.name, &why.to_string(), peer))
     }
 
     /// Does the password belong to this account, as the source describes it?
@@ -292,8 +514,8 @@ impl Auth {
             )
         };
         let stored = Stored::parse(text).map_err(|why| unusable(&why.to_string()))?;
-        let token = self.cache.token(&account.name, text, password);
-        if self.cache.knows(&token, Instant::now().into_std()) {
+        let token = self.memory.cache.token(&account.name, text, password);
+        if self.memory.cache.knows(&token, Instant::now().into_std()) {
             return Ok(Verdict::Right);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
@@ -303,7 +525,7 @@ impl Auth {
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
-            self.cache.remember(token, Instant::now().into_std());
+            self.memory.cache.remember(token, Instant::now().into_std());
             if weak {
                 self.tell_weak(&account.name, scheme);
             }
@@ -316,7 +538,7 @@ impl Auth {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let permit = self.hashing.clone().acquire_owned().await.ok()?;
+        let permit = self.memory.hashing.clone().acquire_owned().await.ok()?;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work()
@@ -324,21 +546,16 @@ impl Auth {
         done.await.ok()
     }
 
-    /// The account with its password as it is stored; `None` when it has none that is.
-    pub(crate) async fn find(&self, login: &Login, peer: &Peer) -> Result<Option<Arc<Account>>, No> {
-        self.directory.credentials(login).await.map_err(|why| self.outage(&why, peer))
-    }
-
     /// The same secret octets for the same name, as long as the server runs.
     pub(crate) fn seed(&self, name: &str) -> [u8; 32] {
-        *blake3::keyed_hash(&self.secret, name.as_bytes()).as_bytes()
+        *blake3::keyed_hash(&self.memory.secret, name.as_bytes()).as_bytes()
     }
 
-    pub(crate) fn offers_binding(&self, peer: &Peer) -> bool {
-        self.mechanisms(peer.secured).iter().any(|m| m.binds_channel())
+    pub(crate) fn offers_binding(&self, hash: scram::Hash, peer: &Peer) -> bool {
+        self.mechanisms(peer.secured).iter().any(|m| m.binds_channel() && m.scram() == Some(hash))
     }
 
-    fn outage(&self, why: &Outage, peer: &Peer) -> No {
+    pub(crate) fn outage(&self, why: &Outage, peer: &Peer) -> No {
         self.fault("", &why.to_string(), peer)
     }
 
@@ -348,19 +565,37 @@ impl Auth {
             what: format!("a login could not be checked: {why}"),
             session: peer.session.clone(),
         });
-        No { denied: Denied::Temporary, reason: "temporary failure".to_owned() }
+        No::because(Denied::Temporary, "temporary failure")
     }
 
     fn tell_weak(&self, account: &str, scheme: String) {
-        let mut told = self.weak.lock();
+        let mut told = self.memory.weak.lock();
         if told.len() < REMEMBERED && told.insert(account.to_owned()) {
             drop(told);
             self.events.emit(Event::WeakPassword { account: account.to_owned(), scheme });
         }
     }
 
-    pub(crate) fn succeeded(&self, peer: &Peer) {
-        self.attempts.lock().remove(&peer.session);
+    /// A place for one more session of an account on this service. Kept as long as the session lasts.
+    ///
+    /// # Errors
+    /// When it has `most` from that network already; the denial names the limit.
+    pub fn seat(&self, account: &str, peer: &Peer, most: u32) -> Result<Seat, Denied> {
+        match self.memory.seats.take(peer.service, account, peer.remote.ip(), most) {
+            Some((seat, taken)) => {
+                if taken == Seats::nearly(most) {
+                    let account = account.to_owned();
+                    self.events.emit(Event::SessionsNearLimit {
+                        account,
+                        open: taken,
+                        limit: most,
+                        from: peer.origin(),
+                    });
+                }
+                Ok(seat)
+            }
+            None => Err(Denied::TooManySessions { most }),
+        }
     }
 
     /// Tells of a failure, and waits. The wait counts from when the password came (`begun`), so that the answer does not
@@ -377,7 +612,18 @@ impl Auth {
         // Guesses wait, our own faults and settings do not.
         let guess = matches!(no.denied, Denied::Credentials | Denied::Syntax(_));
         let ip = peer.remote.ip();
-        let delay = if guess { self.penalties.failed(ip, begun.into_std()) } else { Duration::ZERO };
+        let mut delay = Duration::ZERO;
+        if guess {
+            let first = self.settings.failure_delay;
+            delay = self.memory.networks.failed(network(ip), first, begun.into_std());
+            if let Ok(claim) = self.claim(user, b"") {
+                let name = claim.login.to_string();
+                delay = delay.max(self.memory.accounts.failed(name, first, begun.into_std()));
+            }
+            if no.no_delay {
+                delay = Duration::ZERO;
+            }
+        }
         let mut user = String::from_utf8_lossy(user).into_owned();
         if let Some((end, _)) = user.char_indices().nth(Login::MAX) {
             user.truncate(end);
@@ -394,7 +640,7 @@ impl Auth {
     }
 
     fn count(&self, session: &str) -> u32 {
-        let mut attempts = self.attempts.lock();
+        let mut attempts = self.memory.attempts.lock();
         if attempts.len() >= REMEMBERED {
             attempts.clear();
         }
@@ -426,10 +672,29 @@ impl Prove for PasswordProver<'_> {
 pub(crate) struct No {
     pub denied: Denied,
     pub reason: String,
+    /// Is the account one whose failures do not wait (`nodelay`)?
+    no_delay: bool,
 }
 
 impl No {
+    pub fn because(denied: Denied, reason: &str) -> Self {
+        Self { denied, reason: reason.to_owned(), no_delay: false }
+    }
+
+    /// They do not know the password, or whatever else proves it.
+    pub fn wrong(reason: &str) -> Self {
+        Self::because(Denied::Credentials, reason)
+    }
+
     pub fn syntax(text: String) -> Self {
-        Self { reason: text.clone(), denied: Denied::Syntax(text) }
+        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false }
+    }
+
+    /// It was this account's proof that failed.
+    pub fn of(mut self, account: &Account) -> Self {
+        let set = account.extra.get("nodelay");
+        self.no_delay =
+            set.is_some_and(|v| !matches!(v.to_ascii_lowercase().as_str(), "no" | "n" | "0" | "false"));
+        self
     }
 }

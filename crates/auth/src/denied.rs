@@ -25,6 +25,11 @@ pub enum Denied {
         /// After this long it makes sense to try again.
         wait: Duration,
     },
+    /// The account has as many sessions from that network as it may have. The password was right.
+    TooManySessions {
+        /// How many that is.
+        most: u32,
+    },
 }
 
 impl Denied {
@@ -40,6 +45,11 @@ impl Denied {
             Self::Temporary => "Logging in is not possible for the moment: try again in a few minutes",
             Self::NotAllowedHere => "This account may not log in from here or in that name",
             Self::PrivacyRequired => "Logging in needs TLS here: use STARTTLS or a port with TLS",
+            Self::TooManySessions { most } => {
+                return format!(
+                    "This account has {most} sessions from your network already, which is the limit"
+                );
+            }
             Self::TooManyFailures { .. } => "Too many logins failed from your network: try again in a minute",
         };
         one_line(text)

@@ -1,12 +1,13 @@
 //! One SASL exchange, step by step. The caller does base64 and the framing of its protocol.
 
-use crate::auth::{Auth, ChannelBinding, No, Peer};
+use crate::auth::{Auth, ChannelBinding, Found, No, Peer};
+use crate::claim::Claim;
 use crate::denied::Denied;
-use crate::scheme::Stored;
-use culver_directory::{Account, Login, Secret};
+use culver_directory::{Account, Login};
+use culver_sasl::oauth::{self, Bearer};
 use culver_sasl::plain::{LOGIN_PASSWORD, LOGIN_USER, Plain};
 use culver_sasl::scram::{self, Binding, ClientFirst, Hash, Refused, Server};
-use culver_sasl::{Malformed, Mechanism};
+use culver_sasl::{Malformed, Mechanism, anonymous, cram_md5, digest_md5, external};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -26,6 +27,12 @@ enum Step {
     LoginUser,
     LoginPassword(Vec<u8>),
     Scram(Box<Scram>),
+    /// The challenge was sent.
+    Cram(String),
+    /// The challenge with this nonce was sent.
+    Digest(String),
+    /// The error message was sent; the client answers something, and then this is told.
+    Token(Vec<u8>, Box<No>),
     Over,
 }
 
@@ -33,9 +40,9 @@ enum Step {
 struct Scram {
     server: Server,
     user: String,
-    authorize: String,
+    claim: Claim,
     /// The account, if it exists and can be proven by SCRAM; otherwise why not, for the log.
-    account: Result<(Arc<Account>, Login), &'static str>,
+    found: Result<Found, &'static str>,
 }
 
 /// What comes next.
@@ -54,6 +61,9 @@ pub enum Progress {
     Denied(Denied),
 }
 
+/// Why not, with the name that was given.
+type Failed = (Vec<u8>, No);
+
 impl Exchange {
     pub(crate) fn new(auth: Arc<Auth>, mechanism: Mechanism, peer: Peer, channel: ChannelBinding) -> Self {
         Self { auth, mechanism, peer, channel, begun: Instant::now(), step: Step::Start }
@@ -63,37 +73,72 @@ impl Exchange {
     /// user name there (RFC 4959).
     pub async fn step(&mut self, message: &[u8]) -> Progress {
         self.begun = Instant::now();
-        match std::mem::replace(&mut self.step, Step::Over) {
-            Step::Start => self.start(message).await,
-            Step::LoginUser => self.ask_password(message),
-            Step::LoginPassword(user) => self.password(&user, message, b"").await,
+        let done = match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Start => match self.auth.admit(&self.peer) {
+                Ok(()) => self.start(message).await,
+                Err(no) => Err((Vec::new(), no)),
+            },
+            Step::LoginUser => Ok(self.ask_password(message)),
+            Step::LoginPassword(user) => Ok(self.password(&user, message, b"").await),
             Step::Scram(scram) => self.scram_last(*scram, message).await,
-            Step::Over => self.deny(b"", No::syntax("The exchange is over: start again".to_owned())).await,
+            Step::Cram(challenge) => self.cram(&challenge, message).await,
+            Step::Digest(nonce) => self.digest(&nonce, message).await,
+            Step::Token(user, no) => Err((user, *no)),
+            Step::Over => Err((Vec::new(), No::syntax("The exchange is over: start again".to_owned()))),
+        };
+        match done {
+            Ok(progress) => progress,
+            Err((user, no)) => {
+                let method = self.mechanism.name();
+                Progress::Denied(self.auth.fail(method, &user, no, self.begun, &self.peer).await)
+            }
         }
     }
 
-    async fn start(&mut self, message: &[u8]) -> Progress {
-        if let Err(no) = self.auth.admit(&self.peer) {
-            return self.deny(b"", no).await;
-        }
+    async fn start(&mut self, message: &[u8]) -> Result<Progress, Failed> {
         match self.mechanism {
-            Mechanism::Plain => match Plain::parse(message) {
-                Ok(plain) => self.password(plain.user, plain.password, plain.authorize).await,
-                Err(why) => self.malformed(why).await,
-            },
+            Mechanism::Plain => {
+                let plain = Plain::parse(message).map_err(malformed)?;
+                Ok(self.password(plain.user, plain.password, plain.authorize).await)
+            }
             Mechanism::Login if message.is_empty() => {
                 self.step = Step::LoginUser;
-                Progress::Challenge(LOGIN_USER.to_vec())
+                Ok(Progress::Challenge(LOGIN_USER.to_vec()))
             }
-            Mechanism::Login => self.ask_password(message),
-            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => match ClientFirst::parse(message) {
-                Ok(first) => match self.scram_first(first).await {
-                    Ok(challenge) => Progress::Challenge(challenge),
-                    Err((user, no)) => self.deny(user.as_bytes(), no).await,
-                },
-                Err(why) => self.malformed(why).await,
-            },
+            Mechanism::Login => Ok(self.ask_password(message)),
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+                self.scram_first(Hash::Sha256, message).await
+            }
+            Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => self.scram_first(Hash::Sha1, message).await,
+            // RFC 4422 §3.3: where the server speaks first, an initial response is a mistake.
+            Mechanism::CramMd5 | Mechanism::DigestMd5 if !message.is_empty() => {
+                let text =
+                    format!("{} begins with a challenge: send no initial response", self.mechanism.name());
+                Err((Vec::new(), No::syntax(text)))
+            }
+            Mechanism::CramMd5 => {
+                let now = culver_events::clock::now().as_secs();
+                let challenge = cram_md5::challenge(&self.nonce()?, now, "culver");
+                self.step = Step::Cram(challenge.clone());
+                Ok(Progress::Challenge(challenge.into_bytes()))
+            }
+            Mechanism::DigestMd5 => {
+                let nonce = self.nonce()?;
+                let challenge = digest_md5::challenge(&nonce);
+                self.step = Step::Digest(nonce);
+                Ok(Progress::Challenge(challenge.into_bytes()))
+            }
+            Mechanism::External => self.external(message).await,
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 => self.token(message).await,
+            Mechanism::Anonymous => self.anonymous(message).await,
         }
+    }
+
+    fn nonce(&self) -> Result<String, Failed> {
+        let nonce = scram::nonce();
+        nonce.ok_or_else(|| {
+            (Vec::new(), self.auth.fault("", "the system gives no random numbers", &self.peer))
+        })
     }
 
     fn ask_password(&mut self, user: &[u8]) -> Progress {
@@ -108,53 +153,74 @@ impl Exchange {
         }
     }
 
-    async fn scram_first(&mut self, first: ClientFirst) -> Result<Vec<u8>, (String, No)> {
+    /// Lets somebody in who has proven who they are.
+    async fn let_in(
+        &self,
+        found: Found,
+        claim: &Claim,
+        final_message: Option<String>,
+    ) -> Result<Progress, No> {
+        let account = self.auth.let_in(found, claim, &self.peer).await?;
+        Ok(Progress::Done { account, final_message: final_message.map(String::into_bytes) })
+    }
+
+    async fn scram_first(&mut self, hash: Hash, message: &[u8]) -> Result<Progress, Failed> {
+        let first = ClientFirst::parse(message).map_err(malformed)?;
         let user = first.user.clone();
-        let channel = self.channel_data(&first.binding).map_err(|no| (user.clone(), no))?;
-        let login =
-            Login::parse(user.as_bytes()).map_err(|why| (user.clone(), No::syntax(why.to_string())))?;
-        let found = self.auth.find(&login, &self.peer).await.map_err(|no| (user.clone(), no))?;
-        let (stored, account) = match found {
+        match self.scram_challenge(hash, first).await {
+            Ok(challenge) => Ok(Progress::Challenge(challenge)),
+            Err(no) => Err((user.into_bytes(), no)),
+        }
+    }
+
+    async fn scram_challenge(&mut self, hash: Hash, first: ClientFirst) -> Result<Vec<u8>, No> {
+        let channel = self.channel_data(hash, &first.binding)?;
+        let authorize = first.authorize.clone().unwrap_or_default();
+        let claim = self.auth.claim(first.user.as_bytes(), authorize.as_bytes())?;
+        let (stored, found) = match self.auth.find_stored(&claim, &self.peer).await? {
             None => Err("unknown user"),
-            Some(account) => match self.stored(&account, &login).await {
-                Ok(stored) => Ok((stored, account)),
-                Err(no) => Err(no),
-            },
+            Some(found) => self.scram_stored(hash, &found, &claim.login).await?.map(|stored| (stored, found)),
         }
         .map_or_else(
             // The names of accounts are not told: one that does not exist has a salt too.
-            |why| (scram::Stored::impossible(Hash::Sha256, &self.auth.seed(login.as_str())), Err(why)),
-            |(stored, account)| (stored, Ok((account, login.clone()))),
+            |why| (scram::Stored::impossible(hash, &self.auth.seed(claim.login.as_str())), Err(why)),
+            |(stored, found)| (stored, Ok(found)),
         );
-        let nonce = scram::nonce().ok_or_else(|| {
-            (user.clone(), self.auth.fault("", "the system gives no random numbers", &self.peer))
-        })?;
-        let authorize = first.authorize.clone().unwrap_or_default();
+        let nonce = self.nonce().map_err(|(_, no)| no)?;
+        let user = first.user.clone();
         let server = Server::new(first, stored, &nonce, channel);
         let challenge = server.challenge().as_bytes().to_vec();
-        self.step = Step::Scram(Box::new(Scram { server, user, authorize, account }));
+        self.step = Step::Scram(Box::new(Scram { server, user, claim, found }));
         Ok(challenge)
     }
 
     /// What SCRAM needs of an account, or why it cannot be had.
-    async fn stored(&self, account: &Account, login: &Login) -> Result<scram::Stored, &'static str> {
-        let Secret::Stored(text) = &account.secret else { return Err("no password that SCRAM could use") };
-        let stored = Stored::parse(text).map_err(|_| "the stored password cannot be read")?;
-        if let Some(scram) = stored.scram_sha_256() {
-            return Ok(scram);
+    async fn scram_stored(
+        &self,
+        hash: Hash,
+        found: &Found,
+        login: &Login,
+    ) -> Result<Result<scram::Stored, &'static str>, No> {
+        let Some(stored) = self.auth.stored(&found.account, &self.peer)? else {
+            return Ok(Err("no password that SCRAM could use"));
+        };
+        if let Some(scram) = stored.scram(hash) {
+            return Ok(Ok(scram));
         }
-        let clear = stored.clear().ok_or("the password's scheme serves PLAIN only, not SCRAM")?.to_vec();
+        let Some(clear) = stored.clear().map(<[u8]>::to_vec) else {
+            return Ok(Err("the password's scheme does not serve this mechanism"));
+        };
         let salt = self.auth.seed(login.as_str());
-        let derive = move || scram::Stored::derive(Hash::Sha256, &clear, &salt[..16], scram::ITERATIONS);
-        self.auth.hash(derive).await.ok_or("the thread that hashes has ended")
+        let derive = move || scram::Stored::derive(hash, &clear, &salt[..16], scram::ITERATIONS);
+        Ok(self.auth.hash(derive).await.ok_or("the thread that hashes has ended"))
     }
 
     /// The data of the channel binding that the client chose (RFC 5802 §6).
-    fn channel_data(&self, binding: &Binding) -> Result<Vec<u8>, No> {
+    fn channel_data(&self, hash: Hash, binding: &Binding) -> Result<Vec<u8>, No> {
         let refuse = |text: &str| Err(No::syntax(text.to_owned()));
         match (binding, self.mechanism.binds_channel()) {
             (Binding::Unsupported, false) => Ok(Vec::new()),
-            (Binding::NotOffered, false) if self.auth.offers_binding(&self.peer) => refuse(
+            (Binding::NotOffered, false) if self.auth.offers_binding(hash, &self.peer) => refuse(
                 "Channel binding is offered here, but the client did not see it: somebody may be between us",
             ),
             (Binding::NotOffered, false) => Ok(Vec::new()),
@@ -169,35 +235,135 @@ impl Exchange {
                     Ok,
                 )
             }
-            (_, true) => refuse("SCRAM-SHA-256-PLUS needs channel binding"),
-            (Binding::Used(_), false) => refuse("Channel binding needs SCRAM-SHA-256-PLUS"),
+            (_, true) => refuse("A mechanism that ends in -PLUS needs channel binding"),
+            (Binding::Used(_), false) => refuse("Channel binding needs a mechanism that ends in -PLUS"),
         }
     }
 
-    async fn scram_last(&self, scram: Scram, message: &[u8]) -> Progress {
-        let user = scram.user.as_bytes();
-        let no = match (scram.server.finish(message), scram.account) {
-            (Err(Refused::Malformed(why)), _) => return self.malformed(why).await,
-            (Ok(last), Ok((account, login))) => {
-                match self.auth.let_in(account, &login, scram.authorize.as_bytes(), &self.peer) {
-                    Ok(account) => {
-                        self.auth.succeeded(&self.peer);
-                        return Progress::Done { account, final_message: Some(last.into_bytes()) };
-                    }
-                    Err(no) => no,
-                }
-            }
-            (Err(why), Ok(_)) => No { denied: Denied::Credentials, reason: why.to_string() },
-            (_, Err(why)) => No { denied: Denied::Credentials, reason: why.to_owned() },
+    async fn scram_last(&self, scram: Scram, message: &[u8]) -> Result<Progress, Failed> {
+        let Scram { server, user, claim, found } = scram;
+        let done = match (server.finish(message), found) {
+            (Err(Refused::Malformed(why)), _) => Err(No::syntax(why.to_string())),
+            (Ok(last), Ok(found)) => self.let_in(found, &claim, Some(last)).await,
+            (Err(why), Ok(found)) => Err(No::wrong(&why.to_string()).of(&found.account)),
+            (_, Err(why)) => Err(No::wrong(why)),
         };
-        self.deny(user, no).await
+        done.map_err(|no| (user.into_bytes(), no))
     }
 
-    async fn malformed(&self, why: Malformed) -> Progress {
-        self.deny(b"", No::syntax(why.to_string())).await
+    async fn cram(&self, challenge: &str, message: &[u8]) -> Result<Progress, Failed> {
+        let response = cram_md5::Response::parse(message).map_err(malformed)?;
+        let done = async {
+            let claim = self.auth.claim(response.user, b"")?;
+            let found = self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let stored = self.auth.stored(&found.account, &self.peer)?;
+            let states = stored.as_ref().and_then(crate::scheme::Stored::cram_md5);
+            let states = states.ok_or_else(|| No::wrong(OTHER_SCHEME).of(&found.account))?;
+            if !response.verify(states, challenge) {
+                return Err(No::wrong(MISMATCH).of(&found.account));
+            }
+            self.let_in(found, &claim, None).await
+        };
+        done.await.map_err(|no| (response.user.to_vec(), no))
     }
 
-    async fn deny(&self, user: &[u8], no: No) -> Progress {
-        Progress::Denied(self.auth.fail(self.mechanism.name(), user, no, self.begun, &self.peer).await)
+    async fn digest(&self, nonce: &str, message: &[u8]) -> Result<Progress, Failed> {
+        let response = digest_md5::Response::parse(message).map_err(malformed)?;
+        let user = response.user();
+        let done = async {
+            let authorize = response.authorize.clone().unwrap_or_default();
+            let claim = self.auth.claim(user.as_bytes(), authorize.as_bytes())?;
+            let found = self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let stored = self.auth.stored(&found.account, &self.peer)?;
+            let (name, realm) = response.name_and_realm();
+            let hashes = stored.and_then(|s| s.digest_md5(&found.account.name, name, realm));
+            let hashes = hashes.ok_or_else(|| No::wrong(OTHER_SCHEME).of(&found.account))?;
+            let last = response.verify(&hashes, nonce);
+            let last = last.ok_or_else(|| No::wrong(MISMATCH).of(&found.account))?;
+            self.let_in(found, &claim, Some(last)).await
+        };
+        done.await.map_err(|no| (user.into_bytes(), no))
     }
+
+    /// EXTERNAL: the certificate says who it is (RFC 4422 appendix A).
+    async fn external(&self, message: &[u8]) -> Result<Progress, Failed> {
+        let authorize = external::parse(message).map_err(malformed)?;
+        let Some(name) = &self.peer.certificate else {
+            let text = "The client has shown no certificate that is trusted here: choose another mechanism";
+            return Err((authorize.as_bytes().to_vec(), No::syntax(text.to_owned())));
+        };
+        let done = async {
+            let claim = self.auth.claim(name.as_bytes(), authorize.as_bytes())?;
+            let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            self.let_in(found, &claim, None).await
+        };
+        done.await.map_err(|no| (name.as_bytes().to_vec(), no))
+    }
+
+    /// OAUTHBEARER and XOAUTH2. A token that is not good is answered by an error message first (RFC 7628 §3.2.2), to which
+    /// the client must answer before it hears the end.
+    async fn token(&mut self, message: &[u8]) -> Result<Progress, Failed> {
+        let bearer = match self.mechanism {
+            Mechanism::XOAuth2 => Bearer::parse_xoauth2(message),
+            _ => Bearer::parse(message),
+        }
+        .map_err(malformed)?;
+        let user = bearer.user.clone().unwrap_or_default();
+        match self.token_owner(&bearer).await {
+            Ok((found, claim)) => {
+                let done = self.let_in(found, &claim, None).await;
+                done.map_err(|no| (claim.login.to_string().into_bytes(), no))
+            }
+            Err(no) if no.denied == Denied::Credentials => {
+                let tokens = self.auth.backends.tokens.as_deref();
+                let scope = tokens.and_then(|t| t.scope());
+                let error = match self.mechanism {
+                    Mechanism::XOAuth2 => oauth::error_xoauth2(scope),
+                    _ => oauth::error(scope, tokens.and_then(|t| t.configuration())),
+                };
+                self.step = Step::Token(user.into_bytes(), Box::new(no));
+                Ok(Progress::Challenge(error.into_bytes()))
+            }
+            Err(no) => Err((user.into_bytes(), no)),
+        }
+    }
+
+    async fn token_owner(&self, bearer: &Bearer) -> Result<(Found, Claim), No> {
+        let tokens = self.auth.backends.tokens.as_ref();
+        let tokens = tokens.ok_or_else(|| No::wrong("no source of tokens is configured"))?;
+        if bearer.token.is_empty() {
+            return Err(No::wrong("no token was sent"));
+        }
+        let claims = tokens.verify(&bearer.token).await.map_err(|why| self.auth.outage(&why, &self.peer))?;
+        let claims = claims.ok_or_else(|| No::wrong("the token is not good"))?;
+        let authorize = bearer.user.as_deref().unwrap_or_default();
+        let claim = Claim::parse(claims.user.as_bytes(), authorize.as_bytes(), None);
+        let claim = claim.map_err(|why| No::wrong(&format!("the token is of {:?}: {why}", claims.user)))?;
+        let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+        Ok((found, claim))
+    }
+
+    async fn anonymous(&self, message: &[u8]) -> Result<Progress, Failed> {
+        let trace = anonymous::parse(message).map_err(malformed)?;
+        let done = async {
+            let Some(name) = &self.auth.settings.anonymous else {
+                return Err(No::syntax("ANONYMOUS is not offered here".to_owned()));
+            };
+            let login = Login::parse(name.as_bytes());
+            let login = login.map_err(|why| self.auth.fault(name, &why.to_string(), &self.peer))?;
+            let claim = Claim::of(login);
+            let found = self.auth.find(&claim, &self.peer).await?;
+            let found =
+                found.ok_or_else(|| self.auth.fault(name, "the anonymous account is missing", &self.peer))?;
+            self.let_in(found, &claim, None).await
+        };
+        done.await.map_err(|no| (trace.as_bytes().to_vec(), no))
+    }
+}
+
+const MISMATCH: &str = "password mismatch";
+const OTHER_SCHEME: &str = "the password's scheme does not serve this mechanism";
+
+fn malformed(why: Malformed) -> Failed {
+    (Vec::new(), No::syntax(why.to_string()))
 }

@@ -9,17 +9,21 @@
 
 mod auth;
 mod cache;
+mod claim;
 mod denied;
 mod exchange;
 pub mod fuzz;
 mod penalty;
 pub mod scheme;
+mod seats;
 
 /// The mechanisms, from `culver-sasl`.
 pub mod sasl {
     pub use culver_sasl::Mechanism;
 }
 
-pub use auth::{Auth, AuthSettings, ChannelBinding, Peer, ScramOffer, Secured};
+pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Memory, Peer, Secured};
+pub use claim::MASTERS;
 pub use denied::Denied;
 pub use exchange::{Exchange, Progress};
+pub use seats::{Seat, Seats};

@@ -5,8 +5,7 @@
 use async_trait::async_trait;
 use culver_auth::scheme::{Make, make};
 use culver_auth::{
-    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, ScramOffer, Secured,
-    sasl::Mechanism,
+    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, Secured, sasl::Mechanism,
 };
 use culver_directory::builtin::{Builtin, NewUser};
 use culver_directory::passwd_file::PasswdFile;
@@ -58,8 +57,16 @@ fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
         Account { secret: Secret::AnyPassword, ..account("any", "") },
     ];
     let directory = Arc::new(Directory::new(vec![Arc::new(Table(accounts))]));
-    let settings =
-        AuthSettings { failure_delay: delay, scram: ScramOffer::Always, ..AuthSettings::default() };
+    let settings = AuthSettings {
+        failure_delay: delay,
+        mechanisms: Some(vec![
+            Mechanism::ScramSha256Plus,
+            Mechanism::ScramSha256,
+            Mechanism::Plain,
+            Mechanism::Login,
+        ]),
+        ..AuthSettings::default()
+    };
     (Auth::new(directory, settings, events), recorded)
 }
 
@@ -70,6 +77,7 @@ fn peer(secured: Secured) -> Peer {
         secured,
         service: "imap",
         session: "s1".to_owned(),
+        certificate: None,
     }
 }
 
@@ -141,7 +149,7 @@ async fn scram_is_offered_when_it_serves_all() {
     let names = |sources: Vec<Arc<dyn Source>>| {
         let auth =
             Auth::new(Arc::new(Directory::new(sources)), AuthSettings::default(), Events::recorder().0);
-        auth.mechanisms(Secured::Tls).iter().map(|m| m.name()).collect::<Vec<_>>()
+        auth.offered(&peer(Secured::Tls)).iter().map(|m| m.name()).collect::<Vec<_>>()
     };
     builtin.add_domain("example.com").unwrap();
     add("anna@example.com", &make(Make::ScramSha256, "secret").unwrap());

@@ -8,6 +8,22 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+/// The SASL mechanisms by name. The program's tests compare it with the mechanisms themselves.
+pub const MECHANISMS: [&str; 12] = [
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-1",
+    "EXTERNAL",
+    "OAUTHBEARER",
+    "XOAUTH2",
+    "DIGEST-MD5",
+    "CRAM-MD5",
+    "PLAIN",
+    "LOGIN",
+    "ANONYMOUS",
+];
+
 /// Adds what it finds to the problems.
 pub fn check(parsed: &mut Parsed) {
     let mut found = Vec::new();
@@ -50,6 +66,21 @@ pub fn check(parsed: &mut Parsed) {
                 error(&key, format!("{key} is not an absolute path"), "write it from the root");
             }
         }
+    }
+    for (name, path) in [("auth.master_users", &s.auth.master_users), ("tls.client_ca", &s.tls.client_ca)] {
+        if !absolute(path) {
+            error(name, format!("{name} is not an absolute path"), "write it from the root");
+        }
+    }
+    for name in &s.auth.mechanisms {
+        if !MECHANISMS.contains(&name.to_ascii_uppercase().as_str()) {
+            let what = format!("{name:?} is no mechanism that Culver speaks");
+            error("auth.mechanisms", what, &format!("choose from {}", MECHANISMS.join(", ")));
+        }
+    }
+    if s.auth.master_separator.chars().count() > 1 || s.auth.master_separator.contains(['@', '#', '/', '.']) {
+        let what = format!("auth.master_separator is {:?}", s.auth.master_separator);
+        error("auth.master_separator", what, "write one character that is in no user name, such as \"*\"");
     }
     for (i, d) in s.directory.iter().enumerate() {
         let here = format!("directory[{i}]");

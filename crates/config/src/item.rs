@@ -1,7 +1,8 @@
 //! Types of single values: how each is read, printed and called.
 
 use crate::nearest::nearest;
-use crate::value::{self, Size};
+use crate::value::{self, Mode, Size};
+use culver_base::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -154,6 +155,36 @@ impl Item for SocketAddr {
     }
     fn print(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+impl Item for Network {
+    const KIND: &'static str = "a network";
+    fn hint() -> String {
+        "write \"192.0.2.0/24\", \"2001:db8::/32\", or an address alone".to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = value.as_str().ok_or_else(|| Wrong::kind::<Self>(value))?;
+        let wrong = || Wrong { what: format!("`{text}` is no network"), instead: Self::hint() };
+        Self::parse(text).ok_or_else(wrong)
+    }
+    fn print(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Item for Mode {
+    const KIND: &'static str = "permissions";
+    fn hint() -> String {
+        "write them in octal as a text, such as \"0660\"".to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = value.as_str().ok_or_else(|| Wrong::kind::<Self>(value))?;
+        let wrong = || Wrong { what: format!("`{text}` are no permissions"), instead: Self::hint() };
+        value::mode(text).ok_or_else(wrong)
+    }
+    fn print(&self) -> String {
+        quoted(&format!("{:04o}", self.0))
     }
 }
 

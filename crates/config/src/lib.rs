@@ -17,11 +17,12 @@ mod section;
 pub mod settings;
 mod value;
 
+pub use check::MECHANISMS;
 pub use print::{changes_for_restart, default_file, reference, show};
 pub use problem::{Problem, Severity};
 pub use section::{Applies, Row};
 pub use settings::Settings;
-pub use value::Size;
+pub use value::{Mode, Size};
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -5,7 +5,8 @@
 
 use crate::item::choice;
 use crate::section::section;
-use crate::value::Size;
+use crate::value::{Mode, Size};
+use culver_base::Network;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,11 +91,26 @@ choice! {
     } default Tls12
 }
 
+choice! {
+    /// Where the name stands in a client's certificate.
+    ClientName {
+        /// The first mail address among the alternative names.
+        "address" => Address,
+        /// The common name of the subject.
+        "common-name" => CommonName,
+    } default Address
+}
+
 section! {
     /// TLS, for imaps and for STARTTLS.
     Tls {
         /// The oldest version that is spoken. Older than 1.2 is not possible.
         min_version: TlsVersion = TlsVersion::Tls12, Restart, "\"1.3\"";
+        /// Certificates (PEM) of the authorities whose clients may log in by their certificates (SASL EXTERNAL). With it, clients
+        /// are asked for one, and still served without; one that another authority has signed fails. Empty: nobody is asked.
+        client_ca: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/clients.pem\"";
+        /// Where the account's name stands in a client's certificate: `address` (alternative name rfc822Name) or `common-name`.
+        client_name: ClientName = ClientName::Address, Restart, "\"common-name\"";
         [[certificate]]: Certificate = Vec::new();
     }
 }
@@ -119,6 +135,19 @@ section! {
         failure_delay: Duration = Duration::from_secs(2), Reload, "\"5s\"";
         /// A connection is closed after so many failed logins.
         max_failures: u32 = 10, Reload, "3";
+        /// SASL mechanisms that are offered, the preferred ones first. Empty: PLAIN and LOGIN, SCRAM and CRAM-MD5 when every
+        /// password is stored so that they work for all, EXTERNAL to clients with a certificate, OAUTHBEARER and XOAUTH2 when
+        /// there is a source for tokens. Clients take the strongest one before anybody knows who they are: what is named here
+        /// must suit the passwords of all. DIGEST-MD5 and ANONYMOUS exist only when they are named.
+        mechanisms: Vec<String> = Vec::new(), Reload, "[\"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]";
+        /// A passwd-file of master users, who may log in as any account with their own password. Names without a domain will do.
+        /// Accounts become masters by `culver user master`.
+        master_users: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/masters\"";
+        /// What stands between account and master in a user name, as in `anna@example.org*master`. Empty: that form does not
+        /// exist; a master can still name the account as authorization identity of PLAIN and others.
+        master_separator: String = String::new(), Reload, "\"*\"";
+        /// The account that ANONYMOUS opens, if `mechanisms` names it.
+        anonymous_user: String = String::new(), Reload, "\"guest@example.org\"";
         /// Accounts with a user id below this are refused, so that a mistake in a directory does not hand out root's
         /// files. 0 is always refused.
         first_valid_uid: u32 = 500, Restart, "1000";
@@ -331,6 +360,9 @@ section! {
         location: String = "~/Mail".to_owned(), Restart, "\"~/Maildir\"";
         /// How mailboxes lie in it: `maildir++` (`.Archive.2026`, what Dovecot calls LAYOUT=maildir++) or `fs` (`Archive/2026`).
         layout: MailLayout = MailLayout::MaildirPlusPlus, Restart, "\"fs\"";
+        /// Characters that begin the detail of an address: mail for `anna+lists@example.org` is anna's, unless that address has a
+        /// route of its own. Empty: addresses have no details. Keep it the same as the MTA's (`recipient_delimiter` of Postfix).
+        recipient_delimiter: String = "+".to_owned(), Restart, "\"+-\"";
         /// Folders below which mail lies. The sandbox keeps the server out of all else that belongs to users; folders that do not
         /// exist are left out.
         roots: Vec<PathBuf> = ["/home", "/var/mail", "/var/vmail", "/srv"].map(PathBuf::from).to_vec(), Restart, "[\"/data/mail\"]";
@@ -403,11 +435,29 @@ fn everywhere(port: u16) -> Vec<SocketAddr> {
 }
 
 section! {
+    /// A unix socket. The folder must exist; where the service user may not write to it, let systemd make the socket
+    /// (`ListenStream=` with `FileDescriptorName=` of the service's name).
+    UnixSocket {
+        /// Its path.
+        path: PathBuf = PathBuf::new(), Restart, "\"/run/culver/lmtp\"";
+        /// Who may connect: the permissions of the socket.
+        mode: Mode = Mode(0o660), Restart, "\"0600\"";
+        /// Its owner. Empty: the user as which the server is started.
+        user: String = String::new(), Restart, "\"postfix\"";
+        /// Its group. Empty: that user's.
+        group: String = String::new(), Restart, "\"postfix\"";
+    }
+}
+
+section! {
     /// IMAP (port 143, with STARTTLS).
     Imap {
         /// Addresses and ports. An IPv6 address takes no IPv4 connections. Empty: the service is off. Sockets that systemd
         /// hands over under the name `imap` are used instead.
         listen: Vec<SocketAddr> = everywhere(143), Restart, "[\"127.0.0.1:143\", \"[::1]:143\"]";
+        /// Networks of proxies (HAProxy's `send-proxy`, version 1 or 2): each of their connections must begin with a PROXY
+        /// header, whose client address then counts everywhere. Others must not send one.
+        proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
         /// The largest message that APPEND takes, told to clients as APPENDLIMIT. 0: no limit.
         append_limit: Size = Size(128 << 20), Reload, "\"50MiB\"";
         /// The longest command line. Clients name thousands of messages in one.
@@ -433,6 +483,8 @@ section! {
     Imaps {
         /// Addresses and ports, as in `imap.listen`. Sockets that systemd hands over under the name `imaps` are used instead.
         listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
+        /// Networks of proxies, as in `imap.proxy_from`. The header comes before TLS.
+        proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
     }
 }
 

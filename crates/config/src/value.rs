@@ -6,6 +6,16 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Size(pub u64);
 
+/// Permissions of a file: `0660`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mode(pub u32);
+
+/// Octal digits, as chmod(1) has them; no special bits.
+pub(crate) fn mode(text: &str) -> Option<Mode> {
+    let digits = (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    u32::from_str_radix(text, 8).ok().filter(|bits| digits && *bits <= 0o777).map(Mode)
+}
+
 const TIMES: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// `30s`, `5 m`, `1h`, `7d`, `250ms`.
@@ -88,6 +98,12 @@ mod tests {
         for value in [0, 1, 999, 60_000, 5_400_000, 86_400_000] {
             let value = Duration::from_millis(value);
             assert_eq!(duration(&print_duration(value)), Some(value));
+        }
+        for (text, bits) in [("0660", 0o660), ("600", 0o600), ("0777", 0o777)] {
+            assert_eq!(mode(text), Some(Mode(bits)), "{text}");
+        }
+        for bad in ["", "66", "0888", "1777", "+660", "00660", "rw"] {
+            assert_eq!(mode(bad), None, "{bad}");
         }
         for value in [0, 1, 1024, 1536, 3 << 30] {
             assert_eq!(size(&print_size(Size(value))), Some(Size(value)));

@@ -3,6 +3,7 @@
 
 mod config_command;
 mod demo;
+mod doors;
 mod migrate;
 mod parts;
 mod passwd;

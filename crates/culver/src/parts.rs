@@ -6,18 +6,19 @@ use crate::sources;
 pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use culver_auth::{Auth, AuthSettings};
+use culver_auth::sasl::Mechanism;
+use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
-use culver_directory::Directory;
 use culver_directory::builtin::Builtin;
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::{Defaults, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
-use culver_imapd::seats::Seats;
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
-use culver_net::tls::Oldest;
+use culver_net::tls::{ClientCertificates, ClientName, Oldest};
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_store::Store;
 use culver_store::io::{Io, IoSettings};
@@ -28,13 +29,19 @@ use std::sync::Arc;
 /// What the server is made of.
 pub struct Parts {
     lasting: Lasting,
-    imap: Arc<Current>,
+    imap: Arc<Current<ImapService>>,
 }
 
-/// The service as it is now; sessions keep the one that they began with.
-struct Current(ArcSwap<ImapService>);
+/// A service as it is now; sessions keep the one that they began with.
+struct Current<S>(ArcSwap<S>);
 
-impl Serve for Current {
+impl<S: Serve> Current<S> {
+    fn new(service: Arc<S>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from(service)))
+    }
+}
+
+impl<S: Serve> Serve for Current<S> {
     fn service(&self) -> &'static str {
         self.0.load().service()
     }
@@ -52,14 +59,22 @@ impl Parts {
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let lasting = Lasting { directory, store, tls, events, seats: Seats::default() };
-        let imap = Arc::new(Current(ArcSwap::from(imap(settings, &lasting))));
+        let masters = masters(settings);
+        let backends = Backends { directory, masters, tokens: None };
+        let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
+        let imap = Current::new(imap(settings, &lasting));
         Ok(Self { lasting, imap })
     }
 
-    /// What serves IMAP.
-    pub fn imap(&self) -> Arc<dyn Serve> {
-        self.imap.clone()
+    /// What serves the connections of a listener, by its name (a row of `doors.rs`).
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
+        Ok(match listener {
+            "imap" | "imaps" => self.imap.clone(),
+            other => anyhow::bail!("nothing serves {other}"),
+        })
     }
 
     /// New sessions get these settings.
@@ -92,18 +107,28 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 
 /// What does not change when settings are read again.
 struct Lasting {
-    directory: Arc<Directory>,
+    backends: Backends,
     store: Arc<dyn Store>,
     tls: Option<TlsAcceptor>,
     events: Events,
-    seats: Seats,
+    memory: Arc<Memory>,
+}
+
+/// Who may log in as anybody, from a file of their own.
+fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
+    let path = &settings.auth.master_users;
+    let file = PasswdFile::new(path.to_string_lossy(), Defaults::default()).bare_names_in(MASTERS);
+    (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
 }
 
 fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
+    let named: Vec<Mechanism> = settings.auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
     let auth = AuthSettings {
         failure_delay: settings.auth.failure_delay,
         tls_required: settings.auth.require_tls,
-        ..AuthSettings::default()
+        mechanisms: Some(named).filter(|named| !named.is_empty()),
+        master_separator: settings.auth.master_separator.chars().next(),
+        anonymous: Some(settings.auth.anonymous_user.clone()).filter(|name| !name.is_empty()),
     };
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
@@ -119,10 +144,10 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { directory, store, tls, events, seats } = lasting;
-    let auth = Auth::new(directory.clone(), auth, events.clone());
-    let (store, tls, events, seats) = (store.clone(), tls.clone(), events.clone(), seats.clone());
-    Arc::new(ImapService { auth, store, tls, events, settings: imap, seats })
+    let Lasting { backends, store, tls, events, memory } = lasting;
+    let auth = Auth::build(backends.clone(), auth, events.clone(), memory.clone());
+    let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
+    Arc::new(ImapService { auth, store, tls, events, settings: imap })
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -216,6 +241,16 @@ pub fn certificate_files(settings: &Settings) -> Vec<CertificateFiles> {
     pairs.map(|c| CertificateFiles { certificate: c.certificate.clone(), key: c.key.clone() }).collect()
 }
 
+/// Whose clients may log in by certificate.
+pub fn client_certificates(settings: &Settings) -> Option<ClientCertificates> {
+    let authorities = settings.tls.client_ca.clone();
+    let name = match settings.tls.client_name {
+        set::ClientName::Address => ClientName::Address,
+        set::ClientName::CommonName => ClientName::CommonName,
+    };
+    (!authorities.as_os_str().is_empty()).then_some(ClientCertificates { authorities, name })
+}
+
 /// The oldest TLS version.
 pub fn oldest(settings: &Settings) -> Oldest {
     match settings.tls.min_version {
@@ -257,4 +292,14 @@ pub fn events(settings: &Settings) -> Result<Events> {
     let (style, level, destination) = log(settings);
     Events::new(style, level, destination)
         .with_context(|| format!("cannot open the log {}", settings.log.file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_knows_every_mechanism() {
+        assert_eq!(Mechanism::ALL.map(Mechanism::name), culver_config::MECHANISMS);
+    }
 }

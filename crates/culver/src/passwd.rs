@@ -52,6 +52,13 @@ impl Source for Passwd {
         self.file.names_in(self.primaries.clone()).await
     }
 
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        if self.domains.contains_key(domain) || self.primaries.iter().any(|primary| primary == domain) {
+            return Ok(true);
+        }
+        self.file.has_domain(domain).await
+    }
+
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
         let primary = self.primary(login);
         let found = self.file.find(primary.as_ref().unwrap_or(login)).await?;
@@ -98,12 +105,17 @@ mod tests {
         assert!(matches!(&bert.secret, Secret::Stored(s) if s == "{PLAIN}x"));
         assert!(find("anna@example.com").await.is_none());
         assert_eq!(source.names().await.unwrap(), ["anna@example.org", "bert@example.org"]);
+        for (domain, known) in [("example.org", true), ("example.net", true), ("example.com", false)] {
+            assert_eq!(source.has_domain(domain).await.unwrap(), known, "{domain}");
+        }
         // A file for each domain, with bare names.
         std::fs::create_dir(dir.path().join("example.org")).unwrap();
         std::fs::write(dir.path().join("example.org/users"), "carl:x:1:1::/home/carl\n").unwrap();
         let path = dir.path().join("%d/users");
         let file = PasswdFile::new(path.to_string_lossy(), culver_directory::Defaults::default());
         assert!(Source::names(&file).await.is_err(), "which domains?");
+        assert!(file.has_domain("example.org").await.unwrap(), "it has a file");
+        assert!(!file.has_domain("example.com").await.unwrap());
         assert_eq!(Passwd::new(file, &settings).names().await.unwrap(), ["carl@example.org"]);
     }
 }

@@ -14,12 +14,6 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-/// Where to listen, and for what.
-pub struct Endpoint {
-    /// Its socket. Which service it is stands in the listener's name.
-    pub listener: Listener,
-}
-
 /// Where settings come from when they are read again.
 pub struct Reload {
     /// The configuration.
@@ -34,14 +28,31 @@ pub struct Server {
     pub events: Events,
     /// Certificates.
     pub tls: Option<TlsAcceptor>,
-    /// Where to listen.
-    pub endpoints: Vec<Endpoint>,
+    /// Where to listen. Which service it is stands in the listener's name.
+    pub listeners: Vec<Listener>,
     /// `None`: SIGHUP changes nothing.
     pub reload: Option<Reload>,
 }
 
-/// Addresses that are listened on, by the name of the service.
-pub type Addresses = Vec<(String, SocketAddr)>;
+/// Addresses that are listened on.
+pub type Addresses = Vec<Address>;
+
+/// One of them.
+pub struct Address {
+    /// The listener's name.
+    pub name: String,
+    /// For people: `127.0.0.1:143`, `unix:/run/culver/lmtp`.
+    pub text: String,
+    /// When it is TCP.
+    pub tcp: Option<SocketAddr>,
+}
+
+impl Address {
+    fn of(listener: &Listener) -> Self {
+        let tcp = listener.tcp_address();
+        Self { name: listener.name.clone(), text: listener.address().to_owned(), tcp }
+    }
+}
 
 /// How often certificates are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
@@ -76,17 +87,18 @@ impl Server {
         // Before the first connection, so that no signal is missed.
         let mut signals = Signals::new()?;
         let mut addresses = Addresses::new();
-        for Endpoint { listener } in std::mem::take(&mut self.endpoints) {
-            addresses.push((listener.name.clone(), listener.address()));
+        for listener in std::mem::take(&mut self.listeners) {
+            let service = parts.service(&listener.name)?;
+            addresses.push(Address::of(&listener));
             let name = format!("{} on {}", listener.name, listener.address());
-            helpers.spawn(name, culver_net::accept(listener, parts.imap(), front.clone()));
+            helpers.spawn(name, culver_net::accept(listener, service, front.clone()));
         }
         drop(front);
         if let Some(tls) = &self.tls {
             let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());
             helpers.spawn("certificates", watch);
         }
-        let listeners = addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
+        let listeners = addresses.iter().map(|a| format!("{} {}", a.name, a.text)).collect();
         events.emit(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), listeners });
         ready(&addresses)?;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

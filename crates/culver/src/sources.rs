@@ -22,7 +22,7 @@ pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
     for row in &settings.directory {
         links.push(link(source(settings, row)?, row));
     }
-    Ok(Arc::new(Directory::chain(links)))
+    Ok(Arc::new(Directory::chain(links).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSource>> {

@@ -1,8 +1,8 @@
 //! What an account is.
 
+use culver_base::Network;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// An account as a source describes it.
@@ -30,6 +30,8 @@ pub struct Account {
     pub quota: QuotaLimits,
     /// Networks it may log in from; empty for all.
     pub allowed_networks: Vec<Network>,
+    /// May it log in as anybody else, with its own password?
+    pub master: bool,
     /// What the source says beside this, by the source's words (`proxy_maybe`, `userdb_acl_groups`). Nothing here is
     /// understood.
     pub extra: BTreeMap<String, String>,
@@ -50,6 +52,7 @@ impl Account {
             send: Switch::On,
             quota: QuotaLimits::default(),
             allowed_networks: Vec::new(),
+            master: false,
             extra: BTreeMap::new(),
         }
     }
@@ -212,39 +215,6 @@ impl Default for Defaults {
     }
 }
 
-/// A network such as `192.0.2.0/24` (`allow_nets`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// Parses `address` or `address/bits`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Some(most), |b| b.parse().ok())?;
-        (bits <= most).then_some(Self { address, bits })
-    }
-
-    /// Is the address in it? An IPv4 address written as IPv6 counts as IPv4.
-    pub fn contains(self, other: IpAddr) -> bool {
-        match (self.address, other.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                u32::from(a) & mask == u32::from(b) & mask
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                u128::from(a) & mask == u128::from(b) & mask
-            }
-            _ => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,22 +238,6 @@ mod tests {
         for (rule, expected) in table {
             let mut limits = QuotaLimits::default();
             assert_eq!(limits.add_rule(rule).map(|()| limits), expected, "{rule}");
-        }
-    }
-
-    #[test]
-    fn networks() {
-        let inside = |net: &str, ip: &str| Network::parse(net).unwrap().contains(ip.parse().unwrap());
-        assert!(inside("192.0.2.0/24", "192.0.2.200"));
-        assert!(inside("192.0.2.0/24", "::ffff:192.0.2.200"));
-        assert!(!inside("192.0.2.0/24", "192.0.3.1"));
-        assert!(inside("0.0.0.0/0", "203.0.113.9"));
-        assert!(!inside("0.0.0.0/0", "2001:db8::1"));
-        assert!(inside("2001:db8::/32", "2001:db8:1::1"));
-        assert!(inside("192.0.2.1", "192.0.2.1"));
-        assert!(!inside("192.0.2.1", "192.0.2.2"));
-        for bad in ["", "192.0.2.0/33", "x/3", "::/129", "192.0.2.0/"] {
-            assert_eq!(Network::parse(bad), None, "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! While the source cannot be asked, accounts that it knew are still used to deliver mail and to let in whoever proved the
 //! password, for a limited time. Whether a password is right is never answered from there.
 
-use crate::{Account, Credentials, Login, Outage, Source, Verdict};
+use crate::{Account, Credentials, Login, Outage, Proof, Route, Source, Verdict};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -35,6 +35,7 @@ pub struct Cached {
     users: Mutex<Table<Arc<Account>>>,
     credentials: Mutex<Table<Credentials>>,
     rights: Mutex<HashMap<[u8; 32], Instant>>,
+    domains: Mutex<HashMap<String, (Instant, bool)>>,
     key: [u8; 32],
 }
 
@@ -58,7 +59,7 @@ impl Cached {
             key = *blake3::hash(format!("{:p} {:?}", &key, Instant::now()).as_bytes()).as_bytes();
         }
         let (users, credentials, rights) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { source, settings, users, credentials, rights, key }
+        Self { source, settings, users, credentials, rights, domains: Mutex::default(), key }
     }
 
     /// What is known and still counts.
@@ -166,6 +167,7 @@ impl Source for Cached {
             None => {
                 forgotten += self.users.lock().drain().count();
                 forgotten += self.credentials.lock().drain().count();
+                self.domains.lock().clear();
             }
             Some(login) => {
                 forgotten += usize::from(self.users.lock().remove(login.as_str()).is_some());
@@ -185,8 +187,32 @@ impl Source for Cached {
         self.source.names().await
     }
 
-    fn serves_scram(&self) -> bool {
-        self.source.serves_scram()
+    async fn route(&self, address: &Login) -> Result<Option<Route>, Outage> {
+        self.source.route(address).await
+    }
+
+    async fn catch_all(&self, domain: &str) -> Result<Option<Route>, Outage> {
+        self.source.catch_all(domain).await
+    }
+
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        let key = domain.to_owned();
+        if let Some((at, known)) = self.domains.lock().get(&key)
+            && at.elapsed() < if *known { self.settings.ttl } else { self.settings.negative_ttl }
+        {
+            return Ok(*known);
+        }
+        let known = self.source.has_domain(domain).await?;
+        let mut domains = self.domains.lock();
+        if domains.len() >= self.settings.entries {
+            domains.clear();
+        }
+        domains.insert(key, (Instant::now(), known));
+        Ok(known)
+    }
+
+    fn serves(&self, proof: Proof) -> bool {
+        self.source.serves(proof)
     }
 }
 

@@ -5,7 +5,7 @@
 //! chain are in [`crate::chain`].
 
 use crate::chain::{Answer, End, Results, Skip, Walk};
-use crate::{Account, Login, Secret, Switch};
+use crate::{Account, Login, Route, Secret, Switch};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -49,6 +49,19 @@ pub enum Verdict {
     },
     /// It was right once and has expired.
     Expired,
+}
+
+/// What a mechanism must find stored to prove a password that does not cross the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// SCRAM-SHA-256, or the password in the clear.
+    ScramSha256,
+    /// SCRAM-SHA-1, or the password in the clear.
+    ScramSha1,
+    /// The states of CRAM-MD5, or the password in the clear.
+    CramMd5,
+    /// The password in the clear (APOP).
+    Clear,
 }
 
 /// Something that knows accounts.
@@ -106,9 +119,36 @@ pub trait Source: Send + Sync {
         Err(Outage::new(self.name(), "it cannot name its accounts: give them one by one"))
     }
 
-    /// Is every password stored so that SCRAM can prove it, as far as is known? A server names its mechanisms before it
+    /// The route of exactly this address, in whichever of its domains it is given. An account needs none: mail for its
+    /// name is its own, unless a route says otherwise.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn route(&self, _address: &Login) -> Result<Option<Route>, Outage> {
+        Ok(None)
+    }
+
+    /// The route of a domain (lower case, primary or secondary) for addresses that nobody has.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn catch_all(&self, _domain: &str) -> Result<Option<Route>, Outage> {
+        Ok(None)
+    }
+
+    /// Is this (lower case) one of its primary or secondary domains? A source that cannot tell by itself looks through
+    /// its accounts.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        let names = self.names().await?;
+        Ok(names.iter().any(|name| name.rsplit_once('@').is_some_and(|(_, own)| own == domain)))
+    }
+
+    /// Is every password stored so that this can be proven, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
-    fn serves_scram(&self) -> bool {
+    fn serves(&self, _proof: Proof) -> bool {
         false
     }
 }
@@ -194,10 +234,10 @@ pub trait Prove: Send + Sync {
 pub enum Outcome {
     /// It is proved.
     Right(Arc<Account>),
-    /// It is not; `known` when some source knows the name.
+    /// It is not.
     Wrong {
-        /// Does some source know the name?
-        known: bool,
+        /// The account, as the first source knows it that does; `None` when the name is unknown.
+        account: Option<Arc<Account>>,
     },
     /// They may not log in, whatever the password.
     Disabled {
@@ -211,22 +251,39 @@ pub enum Outcome {
 /// All sources.
 pub struct Directory {
     links: Vec<Link>,
+    delimiters: String,
 }
 
 impl Directory {
     /// Sources in the order in which they are asked.
     pub fn new(sources: Vec<Arc<dyn Source>>) -> Self {
-        Self { links: sources.into_iter().map(Link::new).collect() }
+        Self::chain(sources.into_iter().map(Link::new).collect())
     }
 
     /// Sources with their places in the chain.
     pub fn chain(links: Vec<Link>) -> Self {
-        Self { links }
+        Self { links, delimiters: "+".to_owned() }
     }
 
-    /// Can all accounts of all sources use SCRAM?
-    pub fn serves_scram(&self) -> bool {
-        self.passwords(false).filter(|link| !link.deny).all(|link| link.source.serves_scram())
+    /// Each of these characters begins the detail of an address; none for no details. Otherwise it is `+`.
+    #[must_use]
+    pub fn with_delimiters(mut self, delimiters: impl Into<String>) -> Self {
+        self.delimiters = delimiters.into();
+        self
+    }
+
+    pub(crate) fn delimiters(&self) -> &str {
+        &self.delimiters
+    }
+
+    /// The sources that say who is who.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<dyn Source>> {
+        self.accounts().map(|link| &link.source)
+    }
+
+    /// Can all accounts of all sources prove their passwords so?
+    pub fn serves(&self, proof: Proof) -> bool {
+        self.passwords(false).filter(|link| !link.deny).all(|link| link.source.serves(proof))
     }
 
     /// The names of the accounts of all sources, sorted, each once.
@@ -259,15 +316,16 @@ impl Directory {
         self.user(login, Existence::Open).await
     }
 
-    /// The account of this login with a stored password, for mechanisms that need it as it is stored. `None` when no source has
-    /// such a one.
+    /// The account of this login with its password as it is stored, for mechanisms that need that. When no source has a
+    /// stored one, the account has another [`Secret`].
     ///
     /// # Errors
     /// When no source has it and at least one could not be asked.
     pub async fn credentials(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
         match self.authenticate(login, &Stored).await? {
             Outcome::Right(account) => Ok(Some(account)),
-            Outcome::Wrong { .. } | Outcome::Disabled { .. } | Outcome::Expired => Ok(None),
+            Outcome::Wrong { account } => Ok(account),
+            Outcome::Disabled { .. } | Outcome::Expired => Ok(None),
         }
     }
 
@@ -279,22 +337,26 @@ impl Directory {
         self.walk(login, prover, false).await
     }
 
-    /// Does a master user prove who they are? They are then let in as `login`, who proves nothing.
+    /// Does a master user prove who they are? Asked are the sources of masters alone; the account is the master's own.
     ///
     /// # Errors
     /// As [`Directory::authenticate`].
-    pub async fn authenticate_as(
-        &self,
-        login: &Login,
-        master: &Login,
-        prover: &dyn Prove,
-    ) -> Result<Outcome, Outage> {
-        match self.walk(master, prover, true).await? {
-            Outcome::Right(_) => {}
-            other => return Ok(other),
+    pub async fn authenticate_master(&self, master: &Login, prover: &dyn Prove) -> Result<Outcome, Outage> {
+        self.walk(master, prover, true).await
+    }
+
+    /// Is there a source of people who may not log in that has this one? For logins that are proved without a password.
+    ///
+    /// # Errors
+    /// When such a source cannot be asked.
+    pub async fn denies(&self, login: &Login) -> Result<bool, Outage> {
+        for link in self.passwords(false).filter(|link| link.deny && link.concerns(login)) {
+            let found = link.source.credentials(login).await;
+            if found.map_err(|why| link.named(why))?.is_some() {
+                return Ok(true);
+            }
         }
-        let account = self.user(login, Existence::Open).await?;
-        Ok(account.map_or(Outcome::Wrong { known: false }, Outcome::Right))
+        Ok(false)
     }
 
     /// Are there sources of master users?
@@ -311,7 +373,7 @@ impl Directory {
         self.links.iter().filter(move |link| link.serves != Serves::Accounts && link.master == master)
     }
 
-    fn accounts(&self) -> impl Iterator<Item = &Link> {
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(|link| link.serves != Serves::Passwords && !link.deny && !link.master)
     }
 
@@ -319,7 +381,7 @@ impl Directory {
         let mut walk = Walk::default();
         let mut outage = None;
         let mut login = login.clone();
-        let (mut known, mut proved): (bool, Option<Credentials>) = (false, None);
+        let (mut known, mut proved): (Option<Arc<Account>>, Option<Credentials>) = (None, None);
         for link in self.passwords(master) {
             if !link.concerns(&login) || walk.skips(link.skip) {
                 continue;
@@ -337,7 +399,7 @@ impl Directory {
             let answer = match found {
                 Ok(None) => Answer::No,
                 Ok(Some(mut found)) => {
-                    known = true;
+                    known.get_or_insert_with(|| found.account.clone());
                     found.whole &= link.serves == Serves::Both;
                     match prove(link, &login, found, prover, walk.is_proved()).await {
                         Ok((Verdict::Right, found)) => {
@@ -370,11 +432,11 @@ impl Directory {
             }
         }
         match (walk.end(), outage) {
-            (End::No, _) => Ok(Outcome::Wrong { known }),
+            (End::No, _) => Ok(Outcome::Wrong { account: known }),
             (End::Outage, Some(why)) => Err(why),
             (End::Outage, None) => Err(Outage::new("directory", "a source could not be asked")),
             (End::Yes, _) if master => {
-                Ok(proved.map_or(Outcome::Wrong { known }, |found| Outcome::Right(found.account)))
+                Ok(proved.map_or(Outcome::Wrong { account: known }, |found| Outcome::Right(found.account)))
             }
             (End::Yes, _) => match proved {
                 Some(Credentials { account, whole: true }) => Ok(Outcome::Right(account)),

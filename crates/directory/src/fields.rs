@@ -144,6 +144,7 @@ impl Fields {
                 .map(|net| Network::parse(net).ok_or_else(|| Unusable::Network(net.to_owned())))
                 .collect::<Result<_, _>>()?,
             home,
+            master: false,
             extra: self.all.iter().filter(|(key, _)| !is_understood(key)).cloned().collect(),
         })
     }

@@ -40,6 +40,11 @@ impl Source for Fixed {
         Ok(self.find(login).await?.map(|account| Credentials { account, whole: true }))
     }
 
+    async fn has_domain(&self, _: &str) -> Result<bool, Outage> {
+        // The setting `domains` says which.
+        Ok(false)
+    }
+
     fn knows_everybody(&self) -> bool {
         !self.all_exist
     }

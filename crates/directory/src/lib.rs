@@ -1,8 +1,8 @@
 //! Who is who: accounts, what they log in with and where their mail lies, from one or more sources.
 //!
 //! [`Login::parse`] is the login rule, the only door for a name that a client typed. [`Directory`] asks its sources in
-//! order, by Dovecot's rules. Passwords are carried here as stored and never looked into: that is `culver-auth`'s subject. What a
-//! source that is far away said is remembered for a moment ([`Cached`]).
+//! order, by Dovecot's rules, and follows routes ([`Directory::resolve`]). Passwords are carried here as stored and never
+//! looked into: that is `culver-auth`'s subject. What a source that is far away said is remembered for a moment ([`Cached`]).
 //!
 //! A source that cannot answer is an [`Outage`]; it is never reported as "no such account".
 
@@ -20,13 +20,18 @@ mod location;
 mod login;
 pub mod passwd_file;
 mod pool;
+mod route;
 pub mod sql;
 mod tls;
+mod token;
 
-pub use account::{Account, Defaults, Layout, MailLocation, Network, QuotaLimits, Secret, Switch};
+pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
 pub use cached::{CacheSettings, Cached};
-pub use directory::{Credentials, Directory, Link, Outage, Outcome, Prove, Serves, Source, Verdict};
+pub use culver_base::Network;
+pub use directory::{Credentials, Directory, Link, Outage, Outcome, Proof, Prove, Serves, Source, Verdict};
 pub use fields::{Fields, Side, Unusable};
 pub use fixed::Fixed;
 pub use location::{Names, NotALocation, expand};
 pub use login::{Login, Syntax};
+pub use route::{Action, DEPTH, Resolved, Route, TARGETS, Target, Way};
+pub use token::{TokenClaims, TokenVerifier};

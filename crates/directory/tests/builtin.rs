@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use culver_directory::builtin::{Builtin, NewUser, Problem, What};
-use culver_directory::{Defaults, Directory, Login, QuotaLimits, Secret, Source, Switch};
+use culver_directory::{Defaults, Directory, Login, Proof, QuotaLimits, Secret, Source, Switch};
 use std::sync::Arc;
 
 fn password(text: &str) -> NewUser {
@@ -66,7 +66,7 @@ async fn switches_quota_and_schemes() {
     let find = async || server.find(&login).await.unwrap().unwrap();
     let found = find().await;
     assert_eq!((found.quota, found.uid, found.login.clone()), (quota, Some(1001), Switch::On));
-    assert!(server.serves_scram());
+    assert!(server.serves(Proof::ScramSha256));
 
     admin.set_switch("anna@example.com", What::Login, Some("not paid")).unwrap();
     admin.set_switch("anna@example.com", What::Send, Some("")).unwrap();
@@ -84,10 +84,10 @@ async fn switches_quota_and_schemes() {
     // One password that SCRAM cannot prove is enough, as soon as the server has looked again.
     admin.add_user("bob@example.com", &password("{ARGON2ID}x")).unwrap();
     find().await;
-    assert!(!server.serves_scram() && !admin.serves_scram());
+    assert!(!server.serves(Proof::ScramSha256) && !admin.serves(Proof::ScramSha256));
     admin.set_password("bob@example.com", None).unwrap();
     find().await;
-    assert!(server.serves_scram());
+    assert!(server.serves(Proof::ScramSha256));
 
     assert!(matches!(admin.remove_domain("example.com"), Err(Problem::DomainInUse(_, 2))));
     admin.add_domain_alias("example.net", "example.com").unwrap();

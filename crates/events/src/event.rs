@@ -135,6 +135,26 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// Somebody who may, such as a master user, is about to log in as somebody else.
+    LoginAs {
+        /// Whose mail it is.
+        account: String,
+        /// Who has proven who they are.
+        by: String,
+        /// From where.
+        from: Origin,
+    },
+    /// An account has nearly as many sessions from one network as it may have.
+    SessionsNearLimit {
+        /// The canonical name.
+        account: String,
+        /// How many are open.
+        open: u32,
+        /// How many may be.
+        limit: u32,
+        /// From where the last one came.
+        from: Origin,
+    },
     /// A login failed.
     LoginFailed {
         /// What was tried.
@@ -231,8 +251,10 @@ impl Event {
             | Self::Reloaded { .. }
             | Self::CertificatesLoaded { .. }
             | Self::Login { .. }
+            | Self::LoginAs { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. } => Level::Info,
+            Self::SessionsNearLimit { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
             Self::ReloadFailed { .. }
@@ -257,6 +279,8 @@ impl Event {
             Self::AcceptFailed { .. } => "accept-failed",
             Self::HandshakeFailed { .. } => "handshake-failed",
             Self::Login { .. } => "login",
+            Self::LoginAs { .. } => "login-as",
+            Self::SessionsNearLimit { .. } => "sessions-near-limit",
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
             Self::SessionEnded { .. } => "session-ended",
@@ -272,6 +296,8 @@ impl Event {
         match self {
             Self::HandshakeFailed { from, .. }
             | Self::Login { from, .. }
+            | Self::LoginAs { from, .. }
+            | Self::SessionsNearLimit { from, .. }
             | Self::LoginFailed { from, .. }
             | Self::SessionEnded { from, .. } => Some(from),
             _ => None,

@@ -44,6 +44,10 @@ fn own(event: &Event) -> Value {
         Event::AcceptFailed { listener, why } => json!({"listener": listener, "why": why}),
         Event::ReloadFailed { why } | Event::HandshakeFailed { why, .. } => json!({"why": why}),
         Event::Login { account, method, .. } => json!({"account": account, "method": method}),
+        Event::LoginAs { account, by, .. } => json!({"account": account, "by": by}),
+        Event::SessionsNearLimit { account, open, limit, .. } => {
+            json!({"account": account, "open": open, "limit": limit})
+        }
         Event::LoginFailed { attempt, .. } => json!({
             "user": attempt.user, "method": attempt.method, "reason": attempt.reason,
             "attempts": attempt.attempts, "elapsed_ms": attempt.elapsed.as_millis() as u64,

@@ -23,11 +23,19 @@ pub fn render(event: &Event) -> String {
         }
         Event::AcceptFailed { listener, why } => format!("{listener} cannot accept: {}", line(why)),
         Event::HandshakeFailed { from, why } => {
-            format!("TLS handshake failed: {}; {}", line(why), about(from))
+            format!("no handshake: {}; {}", line(why), about(from))
         }
         Event::Login { account, method, from } => {
             format!("login of {} by {}; {}", clean(account), clean(method), about(from))
         }
+        Event::LoginAs { account, by, from } => {
+            format!("{} logs in as {}; {}", clean(by), clean(account), about(from))
+        }
+        Event::SessionsNearLimit { account, open, limit, from } => format!(
+            "{} has {open} sessions from one network, of {limit} that it may have; {}",
+            clean(account),
+            about(from)
+        ),
         Event::LoginFailed { attempt, from } => format!(
             "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
             clean(&attempt.user),

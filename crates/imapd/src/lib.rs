@@ -12,7 +12,6 @@ pub mod names;
 pub mod order;
 pub mod pattern;
 pub mod query;
-pub mod seats;
 pub mod service;
 pub mod session;
 pub mod state;

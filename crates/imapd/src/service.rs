@@ -1,6 +1,5 @@
 //! What all IMAP sessions share.
 
-use crate::seats::Seats;
 use culver_auth::{Auth, Peer, Secured};
 use culver_events::{Events, Origin, Transport};
 use culver_imap::capability::{Circumstances, Literals, Login};
@@ -71,8 +70,6 @@ pub struct ImapService {
     pub events: Events,
     /// Settings.
     pub settings: ImapSettings,
-    /// Who is there; shared by services that follow each other at a reload.
-    pub seats: Seats,
 }
 
 impl ImapService {
@@ -90,7 +87,7 @@ impl ImapService {
     ) -> T {
         let mechanisms: Vec<&str> = match login {
             Login::After => Vec::new(),
-            Login::Before => self.auth.mechanisms(peer.secured).iter().map(|m| m.name()).collect(),
+            Login::Before => self.auth.offered(peer).iter().map(|m| m.name()).collect(),
         };
         let masked: Vec<&str> = self.settings.masked.iter().map(String::as_str).collect();
         then(&Circumstances {

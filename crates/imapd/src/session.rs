@@ -48,6 +48,7 @@ pub async fn run(service: Arc<ImapService>, conn: Connection, shutdown: Shutdown
         secured,
         service: "imap",
         session: conn.session.clone(),
+        certificate: conn.stream.client_certificate(),
     };
     let cx = Context {
         wire: Wire::new(conn.stream),

@@ -61,7 +61,7 @@ pub struct Authenticated {
     /// Extensions switched on.
     pub enabled: Enabled,
     /// Its place among the sessions of the account.
-    pub seat: crate::seats::Seat,
+    pub seat: culver_auth::Seat,
 }
 
 /// SELECT or EXAMINE?

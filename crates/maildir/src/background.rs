@@ -26,6 +26,8 @@ const RETRY: Duration = Duration::from_secs(10);
 const LOOKS: usize = 4;
 /// Pause between looks at a mailbox that cannot be watched.
 const POLL: Duration = Duration::from_secs(10);
+/// So long the watches stay after the last session has left: installing them costs more than a SELECT.
+const LINGER: Duration = Duration::from_secs(10);
 
 impl MaildirMailbox {
     /// Writes what is due, and closes the journal in order. The mailbox stays usable; the next change opens it again.
@@ -272,7 +274,11 @@ impl MaildirMailbox {
                 let tell = this.tell.clone();
                 drop(this);
                 if installed {
+                    // Webmail comes back with the next click.
                     tell.closed().await;
+                    while { tokio::time::sleep(LINGER).await; tell.receiver_count() > 0 } {
+                        tell.closed().await;
+                    }
                 } else {
                     // Without events we have to look from time to time.
                     tokio::select! { () = tell.closed() => (), () = tokio::time::sleep(POLL) => () }

@@ -150,15 +150,9 @@ fn field(name: &[u8], key: u8) -> Option<u64> {
     rest[..digits].iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// The order in which new messages get their UIDs: by the number before the first dot, then by the microseconds
-/// behind `M`, then by the rest.
-pub fn arrival_order(a: &[u8], b: &[u8]) -> Ordering {
-    fn key(name: &[u8]) -> (u64, u64) {
-        let (seconds, rest) = number(name);
-        let rest = if seconds.is_some() { rest.strip_prefix(b".").unwrap_or_default() } else { b"" };
-        let micros = rest.strip_prefix(b"M").and_then(|r| number(r).0);
-        (seconds.unwrap_or(0), micros.unwrap_or(0))
-    }
+/// Where a name stands in the order in which new messages get their UIDs: the number before the first dot, then the
+/// microseconds behind `M`. Names that are equal in both stand in the order of their octets.
+pub fn arrival_key(name: &[u8]) -> (u64, u64) {
     fn number(text: &[u8]) -> (Option<u64>, &[u8]) {
         let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
         let value = text[..digits]
@@ -167,7 +161,15 @@ pub fn arrival_order(a: &[u8], b: &[u8]) -> Ordering {
             .filter(|_| digits > 0);
         (value, &text[digits..])
     }
-    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+    let (seconds, rest) = number(name);
+    let rest = if seconds.is_some() { rest.strip_prefix(b".").unwrap_or_default() } else { b"" };
+    let micros = rest.strip_prefix(b"M").and_then(|r| number(r).0);
+    (seconds.unwrap_or(0), micros.unwrap_or(0))
+}
+
+/// The order of [`arrival_key`].
+pub fn arrival_order(a: &[u8], b: &[u8]) -> Ordering {
+    arrival_key(a).cmp(&arrival_key(b)).then_with(|| a.cmp(b))
 }
 
 /// A moment since 1970, as a base has it.

@@ -315,10 +315,11 @@ impl Mailbox for MaildirMailbox {
     }
 
     fn claim_recent(&self) -> Uid {
-        self.selected.store(true, Ordering::Relaxed);
+        let before = self.selected.swap(true, Ordering::Relaxed);
         let next = self.tell.borrow().uid_next.get();
         let first = self.first_recent.fetch_max(next, Ordering::Relaxed);
-        if let Some(me) = self.me.upgrade() {
+        // Something is to be written down, or `new` may now be emptied.
+        if (first < next || !before) && let Some(me) = self.me.upgrade() {
             me.kick_later();
         }
         Uid::new(first).unwrap_or(Uid::MIN)

@@ -114,6 +114,9 @@ impl Names {
     /// The UID of a base; [`Self::index`] must have been called.
     pub fn uid_of(&self, base: &[u8]) -> Option<Uid> {
         debug_assert!(self.by_base.is_some());
+        if self.by_uid.is_empty() {
+            return None;
+        }
         let uid = *self.by_base.as_ref()?.get(&self.keys.hash_one(base))?;
         self.by_uid.get(&uid).filter(|e| base_of(&e.name) == base).map(|_| uid)
     }

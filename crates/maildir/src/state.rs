@@ -435,10 +435,17 @@ fn boot_id(fs: &Fs) -> [u8; 16] {
 /// and microseconds. It is higher than any that this server or Dovecot can have given by now, since neither makes a
 /// million changes a second. Everything is newer than what any client knows then, so that each is told all flags
 /// once more.
+///
+/// Numbers that were reserved ahead may take `at_least` some milliseconds ahead of the clock. Then this waits for the clock,
+/// on a thread that may block: were all state lost right after, time alone could not tell what had been given.
 pub fn base_mod_seq(at_least: ModSeq) -> ModSeq {
     let now = clock::now();
     let seconds = u64::try_from(now.seconds).unwrap_or(0).min(1 << 42);
     let value = (seconds << 20) + u64::from(now.nanoseconds / 1000);
+    let ahead = at_least.get().saturating_sub(value);
+    if (1..=2 * MOD_SEQ_BLOCK).contains(&ahead) {
+        std::thread::sleep(Duration::from_micros(ahead));
+    }
     ModSeq::new(value).unwrap_or(ModSeq::MAX).max(at_least.next())
 }
 

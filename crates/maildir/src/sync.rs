@@ -375,11 +375,11 @@ impl Core {
         for (entry, stat) in unknown {
             match self.list.get(base_of(&entry.name)).filter(|l| l.uid >= uid_next) {
                 Some(listed) => honoured.push((listed.uid, listed.wire, entry, stat)),
-                None => fresh.push((entry, stat)),
+                None => fresh.push((filename::arrival_key(&entry.name), entry, stat)),
             }
         }
         honoured.sort_unstable_by_key(|(uid, ..)| *uid);
-        fresh.sort_unstable_by(|(a, _), (b, _)| filename::arrival_order(&a.name, &b.name));
+        fresh.sort_unstable_by(|(a, x, _), (b, y, _)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
         let (mut added, mut ops) = (Vec::new(), Vec::new());
         let mut last = None;
         for (uid, wire, entry, stat) in honoured {
@@ -387,7 +387,7 @@ impl Core {
             last = Some(uid);
         }
         let mut next = self.next_uid().map(|n| last.and_then(Uid::next).map_or(n, |l| n.max(l)));
-        for (entry, stat) in fresh {
+        for (_, entry, stat) in fresh {
             let Some(uid) = next.filter(|u| u.get() <= LAST_UID) else {
                 tracing::error!(place = %self.label(), "all UIDs of the mailbox are used up; new messages cannot be shown");
                 break;

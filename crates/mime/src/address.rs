@@ -81,7 +81,7 @@ struct Words {
     apart: bool,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
@@ -89,6 +89,14 @@ impl Parser<'_> {
         let (b, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*b)
+    }
+
+    /// The octets up to the first of which `ends` holds.
+    fn run(&mut self, ends: impl Fn(u8) -> bool) -> &'a [u8] {
+        let at = self.rest.iter().position(|b| ends(*b)).unwrap_or(self.rest.len());
+        let (run, rest) = self.rest.split_at(at);
+        self.rest = rest;
+        run
     }
 
     /// White space and comments.
@@ -141,29 +149,24 @@ impl Parser<'_> {
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
-                    while let Some(b) = self.next() {
-                        let b = match b {
-                            b'"' => break,
-                            b'\\' => match self.next() {
-                                Some(b) => b,
-                                None => break,
-                            },
-                            b => b,
-                        };
-                        w.phrase.push(b);
-                        w.local.push(b);
+                    loop {
+                        let run = self.run(|b| matches!(b, b'"' | b'\\'));
+                        w.phrase.extend_from_slice(run);
+                        w.local.extend_from_slice(run);
+                        let (Some(b'\\'), Some(quoted)) = (self.next(), self.peek()) else { break };
+                        self.next();
+                        w.phrase.push(quoted);
+                        w.local.push(quoted);
                     }
                 }
-                Some(b) if !b"<>@,;:()[]\"".contains(&b) => {
+                Some(b) if !ends_word(b) => {
                     w.apart |= gap && b != b'.' && w.local.last().is_some_and(|b| *b != b'.');
                     if gap && !w.phrase.is_empty() {
                         w.phrase.push(b' ');
                     }
-                    while let Some(b) = self.peek().filter(|b| !b" \t\r\n<>@,;:()[]\"".contains(b)) {
-                        w.phrase.push(b);
-                        w.local.push(b);
-                        self.next();
-                    }
+                    let run = self.run(|b| ends_word(b) || is_white(b));
+                    w.phrase.extend_from_slice(run);
+                    w.local.extend_from_slice(run);
                 }
                 _ => return w,
             }
@@ -187,10 +190,7 @@ impl Parser<'_> {
                         }
                     }
                 }
-                Some(b) if !b"<>@,;:()\" \t\r\n".contains(&b) => {
-                    out.push(b);
-                    self.next();
-                }
+                Some(b) if !ends_domain(b) => out.extend_from_slice(self.run(|b| ends_domain(b) || b == b'[')),
                 _ => return out,
             }
         }
@@ -292,6 +292,19 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+fn is_white(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// The specials that end an atom, and a quotation mark.
+fn ends_word(b: u8) -> bool {
+    matches!(b, b'<' | b'>' | b'@' | b',' | b';' | b':' | b'(' | b')' | b'[' | b']' | b'"')
+}
+
+fn ends_domain(b: u8) -> bool {
+    is_white(b) || matches!(b, b'<' | b'>' | b'@' | b',' | b';' | b':' | b'(' | b')' | b'"')
 }
 
 fn fill(address: &mut Address) {

@@ -24,13 +24,15 @@ pub fn text(out: &mut Vec<u8>, value: Option<&[u8]>) {
 /// `string` (RFC 9051 §9). 8-bit and control octets need a literal, which every dialect reads.
 pub fn string(out: &mut Vec<u8>, value: &[u8]) {
     if value.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e)) && value.len() < 1000 {
+        out.reserve(value.len() + 2);
         out.push(b'"');
-        for b in value {
-            if matches!(b, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(*b);
+        let mut rest = value;
+        while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(&[b'\\', rest[at]]);
+            rest = &rest[at + 1..];
         }
+        out.extend_from_slice(rest);
         out.push(b'"');
     } else {
         out.extend_from_slice(format!("{{{}}}\r\n", value.len()).as_bytes());

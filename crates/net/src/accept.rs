@@ -1,15 +1,18 @@
 //! Accepting connections, and what serves them.
 
 use crate::BoxFuture;
-use crate::listen::{Encryption, Listener};
+use crate::listen::{Bound, Encryption, Listener};
+use crate::proxy;
+use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::tasks::{Shutdown, Tasks};
 use crate::tls::TlsAcceptor;
+use culver_base::Network;
 use culver_events::{Event, Events, Origin, Transport};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 /// A connection to be served.
@@ -50,7 +53,9 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Accepts until the server stops. Without descriptors or memory it rests (up to a second) and tries again.
 pub async fn accept(listener: Listener, service: Arc<dyn Serve>, front: Front) {
     let mut rest = FIRST_REST;
-    let socket = match TcpListener::from_std(listener.socket) {
+    let trusted: Arc<[Network]> = listener.proxies.into();
+    let _file = listener.file;
+    let socket = match Acceptor::new(listener.socket) {
         Ok(socket) => socket,
         Err(e) => {
             front.events.emit(Event::AcceptFailed { listener: listener.name, why: e.to_string() });
@@ -64,11 +69,14 @@ pub async fn accept(listener: Listener, service: Arc<dyn Serve>, front: Front) {
             () = front.shutdown.wait() => return,
         };
         match accepted {
-            Ok((tcp, _)) => {
+            Ok(socket) => {
                 rest = FIRST_REST;
                 let (service, own, encryption) = (service.clone(), front.clone(), listener.encryption);
+                let trusted = trusted.clone();
                 front.tasks.spawn(listener.name.clone(), async move {
-                    connection(tcp, encryption, service, own).await;
+                    if let Some(stream) = begin(socket, &trusted, service.service(), &own).await {
+                        connection(stream, encryption, service, own).await;
+                    }
                     drop(permit);
                 });
             }
@@ -85,6 +93,55 @@ pub async fn accept(listener: Listener, service: Arc<dyn Serve>, front: Front) {
                 }
                 rest = (rest * 2).min(LONGEST_REST);
             }
+        }
+    }
+}
+
+/// A socket of either family that accepts.
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    fn new(socket: Bound) -> io::Result<Self> {
+        match socket {
+            Bound::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            Bound::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(tcp, _)| Socket::Tcp(tcp)),
+            Self::Unix(socket) => socket.accept().await.map(|(unix, _)| Socket::Unix(unix)),
+        }
+    }
+}
+
+/// The connection, once it is known who is there; `None` when that cannot be known.
+async fn begin(
+    mut socket: Socket,
+    trusted: &[Network],
+    service: &'static str,
+    front: &Front,
+) -> Option<Stream> {
+    let (remote, local) = socket.addresses().ok()?;
+    if !trusted.iter().any(|network| network.contains(remote.ip())) {
+        return Stream::plain(socket, None).ok();
+    }
+    let told = tokio::select! {
+        told = proxy::read(&mut socket) => told,
+        () = front.shutdown.wait() => return None,
+    };
+    match told {
+        Ok(proxied) => Stream::plain(socket, Some(proxied)).ok(),
+        // Health checks connect and go away.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+        Err(e) => {
+            let from = Origin { service, remote, local, transport: Transport::Plain, session: session_id() };
+            front.events.emit(Event::HandshakeFailed { from, why: e.to_string() });
+            None
         }
     }
 }
@@ -108,8 +165,7 @@ fn of_the_peer(e: &io::Error) -> bool {
     )
 }
 
-async fn connection(tcp: TcpStream, encryption: Encryption, service: Arc<dyn Serve>, front: Front) {
-    let Ok(mut stream) = Stream::plain(tcp) else { return };
+async fn connection(mut stream: Stream, encryption: Encryption, service: Arc<dyn Serve>, front: Front) {
     let session = session_id();
     if encryption == Encryption::Implicit {
         let from = Origin {

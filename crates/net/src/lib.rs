@@ -5,12 +5,14 @@
 
 mod accept;
 mod listen;
+mod proxy;
+mod socket;
 mod stream;
 mod tasks;
 pub mod tls;
 
 pub use accept::{Connection, Front, Serve, accept};
-pub use listen::{Encryption, Listener, activated};
+pub use listen::{Bound, Encryption, Listener, UnixPath, activated};
 pub use stream::{ChannelBinding, Stream, TlsInfo};
 pub use tasks::{Shutdown, Stopper, Tasks};
 pub use tls::{CertificateFiles, TlsAcceptor, TlsError};

@@ -3,30 +3,34 @@
 //! Promises that waiting ([`Stream::readable`]) owns no buffer: a plain connection waits for the socket, a TLS
 //! connection for its session, which keeps at most what has been received of an unfinished record.
 
+use crate::proxy::Proxied;
+use crate::socket::Socket;
 use crate::tls::TlsAcceptor;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// A connection.
 pub struct Stream {
     peer: SocketAddr,
     local: SocketAddr,
+    /// Did the client come to the proxy before us by TLS?
+    tls_before: bool,
     bytes: Bytes,
 }
 
 enum Bytes {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<Tls>),
 }
 
 struct Tls {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     end_point: Option<Vec<u8>>,
+    client: Option<String>,
 }
 
 /// What TLS was agreed on.
@@ -54,12 +58,11 @@ impl Stream {
     ///
     /// # Errors
     /// When the peer is gone already.
-    pub fn plain(tcp: TcpStream) -> io::Result<Self> {
-        // Answers are written in one piece; waiting for more (Nagle) only delays them.
-        tcp.set_nodelay(true)?;
-        keepalive(&tcp)?;
-        let (peer, local) = (canonical(tcp.peer_addr()?), canonical(tcp.local_addr()?));
-        Ok(Self { peer, local, bytes: Bytes::Plain(tcp) })
+    pub(crate) fn plain(socket: Socket, proxied: Option<Proxied>) -> io::Result<Self> {
+        socket.prepare()?;
+        let told = proxied.and_then(|p| p.addresses);
+        let (peer, local) = told.map_or_else(|| socket.addresses(), Ok)?;
+        Ok(Self { peer, local, tls_before: proxied.is_some_and(|p| p.tls), bytes: Bytes::Plain(socket) })
     }
 
     /// The TLS handshake, for implicit TLS and STARTTLS. The caller has dropped what was pipelined in the clear.
@@ -68,15 +71,18 @@ impl Stream {
     /// When the handshake fails, with rustls's words, or when it is TLS already. The connection is gone then. Has no
     /// time limit of its own.
     pub async fn start_tls(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
-        let Bytes::Plain(tcp) = self.bytes else {
+        let Bytes::Plain(socket) = self.bytes else {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is active already"));
         };
-        let stream = acceptor.handshake(tcp).await?;
+        let stream = acceptor.handshake(socket).await?;
         let end_point = acceptor.end_point(stream.get_ref().1.server_name());
+        let shown = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+        let client = shown.and_then(|certificate| acceptor.client_name(certificate));
         Ok(Self {
             peer: self.peer,
             local: self.local,
-            bytes: Bytes::Tls(Box::new(Tls { stream, end_point })),
+            tls_before: self.tls_before,
+            bytes: Bytes::Tls(Box::new(Tls { stream, end_point, client })),
         })
     }
 
@@ -86,7 +92,7 @@ impl Stream {
     /// As reading.
     pub async fn readable(&mut self) -> io::Result<()> {
         match &mut self.bytes {
-            Bytes::Plain(tcp) => tcp.readable().await,
+            Bytes::Plain(socket) => socket.readable().await,
             Bytes::Tls(tls) => match tls.stream.fill_buf().await {
                 // Peers that close without close_notify are common; it is an end like any other.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
@@ -95,7 +101,8 @@ impl Stream {
         }
     }
 
-    /// The client's address. An IPv4 client on an IPv6 socket is shown as IPv4.
+    /// The client's address, as a trusted proxy told it where there is one. An IPv4 client on an IPv6 socket is shown as
+    /// IPv4, one on a unix socket as 127.0.0.1, port 0.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
@@ -110,20 +117,32 @@ impl Stream {
         self.peer.ip().is_loopback()
     }
 
+    /// Does it come by a unix socket?
+    pub fn is_unix(&self) -> bool {
+        matches!(self.socket(), Socket::Unix(_))
+    }
+
+    /// The user id of the process at the other end of a unix socket.
+    pub fn peer_uid(&self) -> Option<u32> {
+        self.socket().peer_uid()
+    }
+
     /// Acknowledges at once what has come. A client that writes the end of its command by itself waits (Nagle) until
     /// what it wrote before is acknowledged, which the kernel would put off for 40 ms.
     pub fn acknowledge(&self) {
-        let tcp = match &self.bytes {
-            Bytes::Plain(tcp) => tcp,
-            Bytes::Tls(tls) => tls.stream.get_ref().0,
-        };
-        // It is only faster.
-        let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
+        self.socket().acknowledge();
     }
 
-    /// Is TLS active?
+    fn socket(&self) -> &Socket {
+        match &self.bytes {
+            Bytes::Plain(socket) => socket,
+            Bytes::Tls(tls) => tls.stream.get_ref().0,
+        }
+    }
+
+    /// Is the client's connection hidden by TLS, to us or to the trusted proxy before us?
     pub fn is_tls(&self) -> bool {
-        matches!(self.bytes, Bytes::Tls(_))
+        self.tls_before || matches!(self.bytes, Bytes::Tls(_))
     }
 
     /// What TLS was agreed on.
@@ -138,6 +157,12 @@ impl Stream {
             cipher: session.negotiated_cipher_suite()?.suite().as_str().unwrap_or("unknown").to_owned(),
             server_name: session.server_name().map(str::to_owned),
         })
+    }
+
+    /// The name in the client's certificate, if it has shown one and an authority of ours has signed it.
+    pub fn client_certificate(&self) -> Option<String> {
+        let Bytes::Tls(tls) = &self.bytes else { return None };
+        tls.client.clone()
     }
 
     /// What SCRAM-PLUS may bind to; `None` without TLS.
@@ -155,7 +180,7 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().bytes {
-            Bytes::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Bytes::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Bytes::Tls(tls) => match Pin::new(&mut tls.stream).poll_read(cx, buf) {
                 Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 other => other,
@@ -167,36 +192,22 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().bytes {
-            Bytes::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Bytes::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Bytes::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().bytes {
-            Bytes::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Bytes::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Bytes::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().bytes {
-            Bytes::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Bytes::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Bytes::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// A client that lost its network without a word is noticed after some ten minutes.
-fn keepalive(tcp: &TcpStream) -> io::Result<()> {
-    use rustix::net::sockopt;
-    sockopt::set_socket_keepalive(tcp, true)?;
-    sockopt::set_tcp_keepidle(tcp, std::time::Duration::from_secs(300))?;
-    sockopt::set_tcp_keepintvl(tcp, std::time::Duration::from_secs(60))?;
-    sockopt::set_tcp_keepcnt(tcp, 5)?;
-    Ok(())
 }

@@ -104,7 +104,7 @@ fn serve(files: &[CertificateFiles], oldest: Oldest) -> Server {
     let mut at = Vec::new();
     for encryption in [Encryption::OnRequest, Encryption::Implicit] {
         let listener = Listener::bind("echo", encryption, any).unwrap();
-        at.push(listener.address());
+        at.push(listener.tcp_address().unwrap());
         tasks.spawn("accept", accept(listener, service.clone(), front.clone()));
     }
     Server { plain: at[0], tls: at[1], acceptor, stopper, tasks, recorded }

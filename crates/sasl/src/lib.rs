@@ -5,10 +5,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod anonymous;
+pub mod apop;
+pub mod cram_md5;
+pub mod digest_md5;
+pub mod external;
 pub mod fuzz;
+pub mod hmac_md5;
 mod mechanism;
+pub mod oauth;
 pub mod plain;
 pub mod scram;
+mod text;
 
 pub use mechanism::Mechanism;
 

@@ -3,6 +3,7 @@
 
 pub mod differential;
 pub mod mail;
+pub mod mta;
 pub mod peer;
 pub mod servers;
 pub mod transcript;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 
 /// How long a server may take to start.
-const START: Duration = Duration::from_secs(20);
+pub(crate) const START: Duration = Duration::from_secs(20);
 
 /// Who logs in.
 #[derive(Clone, Debug)]
@@ -431,7 +431,7 @@ const DOVECOT: &str = "/usr/sbin/dovecot";
 /// Whom Dovecot's mail belongs to: user and group `nobody` of Debian.
 const OWNER_ID: u32 = 65534;
 
-fn open_to_all(path: &Path) -> Result<()> {
+pub(crate) fn open_to_all(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }

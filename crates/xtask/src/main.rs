@@ -28,6 +28,7 @@ cargo xtask lint            formatting, clippy, the laws of clippy.toml, licence
 cargo xtask bench [ARGS]    Culver beside Dovecot
 cargo xtask torture         10,000 (TORTURE_HISTORIES) histories of the store with faults and power losses
 cargo xtask fuzz [TARGET]   all fuzz targets, or one, for FUZZ_SECONDS (60) each
+cargo xtask debian          installs what the tests want of Debian's packages
 cargo xtask docs            prints docs/reference/, dist/culver.toml and the generated part of README.md
 cargo xtask release VERSION folds changes/ into CHANGELOG.md
 ";
@@ -52,6 +53,7 @@ fn run() -> Result<()> {
         Some("bench") => bench::run(rest),
         Some("torture") => test::torture(),
         Some("fuzz") => fuzz::run(rest),
+        Some("debian") => debian::ensure(),
         Some("docs") => docs::write(),
         Some("release") => docs::release(rest.first().context("which version?")?),
         Some("help") | None => {

@@ -15,7 +15,8 @@ pub use generate::{Make, make};
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use culver_sasl::scram;
+use culver_sasl::hmac_md5::States;
+use culver_sasl::{digest_md5, scram};
 use subtle::ConstantTimeEq;
 
 /// A scheme.
@@ -138,21 +139,45 @@ impl Stored {
             Scheme::Argon2 => crypt::argon2(text()?, password),
             Scheme::Pbkdf2 => crypt::pbkdf2(text()?, password),
             Scheme::Digest(kind) => kind.verify(&self.data, password),
-            Scheme::CramMd5 => Some(same(&self.data, &digest::cram_md5(password))),
-            Scheme::DigestMd5 => Some(same(&self.data, &digest::digest_md5(user, password))),
+            Scheme::CramMd5 => Some(same(&self.data, &States::of(password).to_bytes())),
+            Scheme::DigestMd5 => {
+                // The name split at its last @, as Dovecot does it.
+                let (local, realm) = user.rsplit_once('@').unwrap_or((user, ""));
+                Some(same(&self.data, &digest_md5::hash(local, realm, password)))
+            }
             Scheme::ScramSha1 => scram::Stored::parse(scram::Hash::Sha1, text()?).map(|s| s.verify(password)),
-            Scheme::ScramSha256 => self.scram_sha_256().map(|s| s.verify(password)),
+            Scheme::ScramSha256 => self.scram(scram::Hash::Sha256).map(|s| s.verify(password)),
         };
         right.ok_or_else(bad)
     }
 
-    /// What SCRAM-SHA-256 needs, when it is stored so.
-    pub fn scram_sha_256(&self) -> Option<scram::Stored> {
-        match self.scheme {
-            Scheme::ScramSha256 => {
-                scram::Stored::parse(scram::Hash::Sha256, std::str::from_utf8(&self.data).ok()?)
+    /// What SCRAM needs, when it is stored for this hash function.
+    pub fn scram(&self, hash: scram::Hash) -> Option<scram::Stored> {
+        match (self.scheme, hash) {
+            (Scheme::ScramSha256, scram::Hash::Sha256) | (Scheme::ScramSha1, scram::Hash::Sha1) => {
+                scram::Stored::parse(hash, std::str::from_utf8(&self.data).ok()?)
             }
             _ => None,
+        }
+    }
+
+    /// What CRAM-MD5 needs, when it is stored so or in the clear.
+    pub fn cram_md5(&self) -> Option<States> {
+        match self.scheme {
+            Scheme::CramMd5 => States::parse(&self.data),
+            _ => self.clear().map(States::of),
+        }
+    }
+
+    /// The hashes that DIGEST-MD5 may be proven with for this name and realm, when it is stored so or in the clear. `user`
+    /// is the canonical name: a stored hash is of its two parts.
+    pub fn digest_md5(&self, user: &str, name: &str, realm: &str) -> Option<Vec<[u8; 16]>> {
+        match self.scheme {
+            Scheme::DigestMd5 => {
+                let fits = user.rsplit_once('@') == Some((name, realm));
+                fits.then(|| self.data.as_slice().try_into().ok().map(|hash| vec![hash]))?
+            }
+            _ => self.clear().map(|clear| digest_md5::hashes(name, realm, clear).to_vec()),
         }
     }
 

@@ -8,7 +8,7 @@ mod samples;
 mod words;
 
 use crate::parts;
-use crate::server::{Addresses, Endpoint, Server};
+use crate::server::{Addresses, Server};
 use anyhow::{Context, Result};
 use culver_auth::scheme;
 use culver_config::Settings;
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     culver_events::install(&events, parts::level(&settings));
     accounts(&dir, &settings, arguments.users)?;
     let tls = TlsAcceptor::new(&[certificate(&dir.join("tls"))?], Oldest::Tls12)?;
-    let mut endpoints = Vec::new();
+    let mut listeners = Vec::new();
     for (name, encryption, offset) in
         [("imap", Encryption::OnRequest, 143), ("imaps", Encryption::Implicit, 993)]
     {
@@ -58,10 +58,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 "cannot listen on {address}; another demo may run: --base-port 20000 counts from elsewhere"
             )
         })?;
-        endpoints.push(Endpoint { listener });
+        listeners.push(listener);
     }
     crate::serve::raise_descriptors();
-    let server = Server { settings, events, tls: Some(tls), endpoints, reload: None };
+    let server = Server { settings, events, tls: Some(tls), listeners, reload: None };
     server.run(|addresses| ready(&dir, addresses, arguments.users))
 }
 
@@ -152,7 +152,7 @@ fn certificate(dir: &Path) -> Result<CertificateFiles> {
 
 fn ready(dir: &Path, addresses: &Addresses, users: u32) -> Result<()> {
     let ports: serde_json::Map<String, serde_json::Value> =
-        addresses.iter().map(|(name, address)| (name.clone(), address.port().into())).collect();
+        addresses.iter().filter_map(|a| Some((a.name.clone(), a.tcp?.port().into()))).collect();
     let json = serde_json::Value::Object(ports).to_string();
     // By rename: who waits for the file reads it whole.
     let new = dir.join("ports.json.new");

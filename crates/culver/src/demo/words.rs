@@ -5,7 +5,9 @@ use std::path::Path;
 
 /// The whole text.
 pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
-    let port = |name: &str| addresses.iter().find(|(n, _)| n == name).map_or(0, |(_, a)| a.port());
+    let port = |name: &str| {
+        addresses.iter().find(|a| a.name == name).and_then(|a| a.tcp).map_or(0, |tcp| tcp.port())
+    };
     let (imap, imaps, dir) = (port("imap"), port("imaps"), dir.display());
     let more = if users == 0 {
         String::new()

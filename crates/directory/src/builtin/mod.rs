@@ -13,18 +13,19 @@
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
+mod routes;
 mod schema;
 mod verbs;
 
 pub use verbs::{Domain, NewUser, User, What};
 
-use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Secret, Source};
+use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 /// Why a verb was not done. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,35 @@ pub enum Problem {
     /// It still has accounts.
     #[error("The domain {0} still has {1} accounts: remove them first")]
     DomainInUse(String, u32),
+    /// It still has routes.
+    #[error("The domain {0} still has {1} routes: remove them first")]
+    DomainHasRoutes(String, u32),
+    /// Routes deliver to it.
+    #[error("Routes still deliver to {0}: {list}. Change or remove them first", list = .1.join(", "))]
+    Routed(String, Vec<String>),
+    /// No such route.
+    #[error("There is no route {0}: see the list of routes")]
+    NoRoute(String),
+    /// It exists.
+    #[error("The route {0} exists already: change it or remove it first")]
+    RouteExists(String),
+    /// Not an address that can have a route.
+    #[error(
+        "{0:?} cannot have a route: write an address, user@example.com, or *@example.com for all others of the domain"
+    )]
+    NotARoute(String),
+    /// Not an address that mail can go to.
+    #[error("{0:?} is no address: write targets like user@example.com")]
+    NotATarget(String),
+    /// A route without targets.
+    #[error("A route needs a target or a text: to lose mail silently is not possible")]
+    NoTargets,
+    /// Too many targets.
+    #[error("A route has {most} targets at most: let it lead to other routes", most = MOST_TARGETS)]
+    TooManyTargets,
+    /// The text of a refusal has line breaks or is too long.
+    #[error("The text for senders must be one line of ASCII characters, {most} at most", most = LONGEST_TEXT)]
+    NotAText,
     /// Not a domain.
     #[error("{0:?} is not a domain name: write it like example.com")]
     NotADomain(String),
@@ -63,6 +93,12 @@ pub enum Problem {
     },
 }
 
+/// Targets of one route.
+pub const MOST_TARGETS: usize = 100;
+
+/// Octets of a refusal's text: with the code it is one line of SMTP (RFC 5321 §4.5.3.1.5).
+pub const LONGEST_TEXT: usize = 400;
+
 /// The built-in directory.
 pub struct Builtin {
     inner: Arc<Inner>,
@@ -77,8 +113,8 @@ struct Inner {
 
 /// What is known of how passwords are stored.
 struct Schemes {
-    /// Can SCRAM prove them all?
-    scram: AtomicBool,
+    /// What can prove them all, a bit for each [`Proof`].
+    serves: AtomicU8,
     /// SQLite's `data_version` when it was found out; -1 for not at all.
     seen: AtomicI64,
 }
@@ -90,7 +126,7 @@ impl Builtin {
     /// When it cannot be opened, or was written by a later version.
     pub fn open(path: &Path, defaults: Defaults) -> Result<Self, Problem> {
         let connection = schema::open(path)?;
-        let schemes = Schemes { scram: AtomicBool::new(false), seen: AtomicI64::new(-1) };
+        let schemes = Schemes { serves: AtomicU8::new(0), seen: AtomicI64::new(-1) };
         let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection), schemes };
         verbs::look_at_schemes(&inner).map_err(|e| inner.failed(e))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -99,6 +135,18 @@ impl Builtin {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+}
+
+impl Builtin {
+    /// Asks the file on a thread that may wait.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Outage> {
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.map_err(|why| Outage::new("builtin", why))?.map_err(|why| Outage::new("builtin", why))
     }
 }
 
@@ -150,6 +198,21 @@ impl Source for Builtin {
         found.await.map_err(|why| Outage::new("builtin", why))?
     }
 
+    async fn route(&self, address: &Login) -> Result<Option<Route>, Outage> {
+        let (local, domain) = (address.local().to_owned(), address.domain().to_owned());
+        self.ask(move |inner| routes::find(inner, &local, &domain)).await
+    }
+
+    async fn catch_all(&self, domain: &str) -> Result<Option<Route>, Outage> {
+        let domain = domain.to_owned();
+        self.ask(move |inner| routes::find(inner, "", &domain)).await
+    }
+
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        let domain = domain.to_owned();
+        self.ask(move |inner| verbs::primary_of(inner, &domain)).await.map(|found| found.is_some())
+    }
+
     async fn names(&self) -> Result<Vec<String>, Outage> {
         let directory = Self { inner: self.inner.clone() };
         let users = tokio::task::spawn_blocking(move || directory.users()).await;
@@ -158,12 +221,12 @@ impl Source for Builtin {
         Ok(users.into_iter().map(|user| user.name).collect())
     }
 
-    fn serves_scram(&self) -> bool {
+    fn serves(&self, proof: Proof) -> bool {
         // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
         let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;
         if unknown && verbs::look_at_schemes(&self.inner).is_err() {
             return false;
         }
-        self.inner.schemes.scram.load(Ordering::Relaxed)
+        self.inner.schemes.serves.load(Ordering::Relaxed) & verbs::bit(proof) != 0
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What made each version of the file out of the one before; `user_version` counts how many were done.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE domain (
         name TEXT PRIMARY KEY NOT NULL
     ) STRICT;
@@ -42,6 +42,24 @@ const STEPS: [&str; 2] = [
     ALTER TABLE account ADD COLUMN quota_storage INTEGER;
     ALTER TABLE account ADD COLUMN quota_messages INTEGER;
     PRAGMA user_version = 2;",
+    // An empty local part is the catch-all. A route refuses mail with the text of `reject`, or has targets.
+    "CREATE TABLE route (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL REFERENCES domain(name) ON UPDATE CASCADE,
+        reject TEXT,
+        off_reason TEXT,
+        off_since INTEGER,
+        PRIMARY KEY (domain, local)
+    ) STRICT;
+    CREATE TABLE route_target (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        PRIMARY KEY (domain, local, position),
+        FOREIGN KEY (domain, local) REFERENCES route(domain, local) ON DELETE CASCADE ON UPDATE CASCADE
+    ) STRICT;
+    PRAGMA user_version = 3;",
 ];
 
 pub fn open(path: &Path) -> Result<Connection, Problem> {

@@ -2,7 +2,7 @@
 
 use super::{Builtin, Inner, Problem, Schemes};
 use crate::login::domain_name;
-use crate::{Login, QuotaLimits, Switch};
+use crate::{Login, Proof, QuotaLimits, Switch};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 
@@ -115,7 +115,24 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
-/// Finds out whether SCRAM can prove every password, if another process has changed the file since the last look.
+/// What schemes serve which proof.
+const PROOFS: [(Proof, &str); 4] = [
+    (Proof::ScramSha256, "{SCRAM-SHA-256}%"),
+    (Proof::ScramSha1, "{SCRAM-SHA-1}%"),
+    (Proof::CramMd5, "{CRAM-MD5}%"),
+    (Proof::Clear, "{PLAIN}%"),
+];
+
+pub(super) fn bit(proof: Proof) -> u8 {
+    match proof {
+        Proof::ScramSha256 => 1,
+        Proof::ScramSha1 => 2,
+        Proof::CramMd5 => 4,
+        Proof::Clear => 8,
+    }
+}
+
+/// Finds out what can prove every password, if another process has changed the file since the last look.
 pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
     look(&inner.connection.lock(), &inner.schemes)
 }
@@ -123,10 +140,16 @@ pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
 fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
     let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
     if schemes.seen.load(Ordering::Relaxed) != version {
-        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE '{SCRAM-SHA-256}%'
+        // Passwords in the clear serve all.
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
             AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
-        let scram = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        schemes.scram.store(scram, Ordering::Relaxed);
+        let mut serves = 0;
+        for (proof, scheme) in PROOFS {
+            if connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
+                serves |= bit(proof);
+            }
+        }
+        schemes.serves.store(serves, Ordering::Relaxed);
         schemes.seen.store(version, Ordering::Relaxed);
     }
     Ok(())
@@ -138,6 +161,10 @@ pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem
     found.map_err(|e| inner.failed(e))
 }
 
+pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, Problem> {
+    primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
+}
+
 fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
@@ -146,19 +173,22 @@ fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<Use
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
 }
 
-fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
     let sql =
         "SELECT domain FROM domain_alias WHERE name = ?1 UNION ALL SELECT name FROM domain WHERE name = ?1";
     connection.prepare_cached(sql)?.query_row([domain], |row| row.get(0)).optional()
 }
 
-fn domain(text: &str) -> Result<String, Problem> {
+pub(super) fn domain(text: &str) -> Result<String, Problem> {
     domain_name(text.trim()).ok_or_else(|| Problem::NotADomain(text.to_owned()))
 }
 
 impl Inner {
     /// Runs one transaction that writes.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>) -> Result<T, Problem> {
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
+    ) -> Result<T, Problem> {
         let mut connection = self.connection.lock();
         let done = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -176,7 +206,7 @@ impl Inner {
     }
 }
 
-enum Failed {
+pub(super) enum Failed {
     Refused(Problem),
     Database(rusqlite::Error),
 }
@@ -288,11 +318,15 @@ impl Builtin {
     /// Removes an account. Its mail stays where it is.
     ///
     /// # Errors
-    /// When there is no such account.
+    /// When there is no such account, or routes deliver to it.
     pub fn remove_user(&self, name: &str) -> Result<User, Problem> {
         let login = Login::parse(name.as_bytes())?;
         self.inner.write(|t| {
             let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
+            let routes = super::routes::leading_to(t, &user.name)?;
+            if !routes.is_empty() {
+                return Err(Problem::Routed(user.name, routes).into());
+            }
             t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
             Ok(user)
         })
@@ -332,7 +366,7 @@ impl Builtin {
     /// Removes a secondary domain, or a primary one with its secondary ones. Gives its canonical name.
     ///
     /// # Errors
-    /// When there is none, or accounts are left in it.
+    /// When there is none, or accounts or routes are left in it.
     pub fn remove_domain(&self, name: &str) -> Result<String, Problem> {
         let name = domain(name)?;
         self.inner.write(|t| {
@@ -343,6 +377,11 @@ impl Builtin {
                 t.query_row("SELECT count(*) FROM account WHERE domain = ?1", [&name], |row| row.get(0))?;
             if users > 0 {
                 return Err(Problem::DomainInUse(name, users).into());
+            }
+            let routes =
+                t.query_row("SELECT count(*) FROM route WHERE domain = ?1", [&name], |row| row.get(0))?;
+            if routes > 0 {
+                return Err(Problem::DomainHasRoutes(name, routes).into());
             }
             match t.execute("DELETE FROM domain WHERE name = ?1", [&name])? {
                 0 => Err(Problem::NoDomain(name).into()),

@@ -9,7 +9,7 @@
 //! mail_control_path, mailbox_list_layout of 2.4), quota_rule (quota_storage_size, quota_message_count); user, password,
 //! nopassword, nologin, reason, allow_nets. All others are handed on as [`crate::Account::extra`]; names of users and groups are those of `/etc/passwd` and `/etc/group`.
 
-pub(crate) mod ids;
+pub mod ids;
 mod line;
 
 pub use crate::fields::Unusable;
@@ -125,6 +125,13 @@ impl Source for PasswdFile {
     async fn names(&self) -> Result<Vec<String>, Outage> {
         self.names_in(Vec::new()).await
     }
+
+    async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
+        let (inner, domain) = (self.inner.clone(), domain.to_owned());
+        let found = tokio::task::spawn_blocking(move || inner.has_domain(&domain)).await;
+        let found = found.map_err(|why| Outage::new("passwd-file", why))?;
+        found.map_err(|why| Outage::new("passwd-file", why))
+    }
 }
 
 impl Inner {
@@ -173,6 +180,30 @@ impl Inner {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// A domain is known by its file, or by an account in the one file. Where each user has a file of its own, no domain
+    /// is known but those that the configuration names.
+    fn has_domain(&self, domain: &str) -> Result<bool, String> {
+        let path = |user: &str| {
+            expand(&self.path, &Names { user, home: None }).map(PathBuf::from).map_err(|why| why.to_string())
+        };
+        let file = path(&format!("a@{domain}"))?;
+        if file != path(&format!("b@{domain}"))? {
+            return Ok(false);
+        }
+        let varies = file != Path::new(&self.path);
+        match self.lines(&file, Instant::now()) {
+            Ok(_) if varies => Ok(true),
+            Ok(lines) => {
+                let own = |user: &str| {
+                    user.rsplit_once('@').is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain))
+                };
+                Ok(self.domain.as_deref() == Some(domain) || lines.keys().any(|user| own(user)))
+            }
+            Err(why) if varies && why.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(format!("{}: {why}: check the path and who may read it", file.display())),
+        }
     }
 
     fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, String> {

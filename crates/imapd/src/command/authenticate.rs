@@ -18,7 +18,7 @@ pub async fn run(
     framer: &mut Framer,
     cx: &mut Context,
 ) -> Result<(Authenticated, Done), Stop> {
-    let offered = cx.service.auth.mechanisms(cx.peer.secured);
+    let offered = cx.service.auth.offered(&cx.peer);
     let known = Mechanism::parse(mechanism);
     let Some(mechanism) = known.filter(|m| offered.contains(m)) else {
         if known.is_some() && cx.service.login_disabled(&cx.peer) {

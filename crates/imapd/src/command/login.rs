@@ -29,10 +29,8 @@ pub async fn open(
     cx: &mut Context,
 ) -> Result<(Authenticated, Done), Stop> {
     let most = cx.service.settings.sessions;
-    let Some(seat) = cx.service.seats.take(&account.name, cx.peer.remote.ip(), most) else {
-        let text = format!("This account has {most} sessions from your network already, which is the limit");
-        return Err(Done::no(Code::Plain(WireCode::Limit), text).into());
-    };
+    let seat = cx.service.auth.seat(&account.name, &cx.peer, most);
+    let seat = seat.map_err(|no| Done::no(Code::Plain(WireCode::Limit), no.text()))?;
     let place = place(&account);
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
@@ -64,6 +62,7 @@ pub fn denied(denied: Denied, cx: &mut Context) -> Done {
         Denied::Temporary => WireCode::Unavailable,
         Denied::NotAllowedHere => WireCode::AuthorizationFailed,
         Denied::PrivacyRequired => WireCode::PrivacyRequired,
+        Denied::TooManySessions { .. } => WireCode::Limit,
         _ => WireCode::AuthenticationFailed,
     };
     Done::no(Code::Plain(code), denied.text())

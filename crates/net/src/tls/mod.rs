@@ -4,20 +4,23 @@
 //! from the next handshake on, without a restart. Sessions of before go on.
 
 mod certificates;
+mod client;
 mod self_signed;
 
 pub use certificates::Certificates;
+pub use client::{ClientCertificates, ClientName};
 pub use self_signed::{SelfSigned, self_signed};
 
+use crate::socket::Socket;
 use crate::tasks::Shutdown;
 use arc_swap::ArcSwap;
 use culver_events::{Event, Events};
 use rustls::server::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// Where a certificate and its key lie, as PEM.
@@ -76,6 +79,7 @@ pub struct TlsAcceptor {
 
 struct Shared {
     current: Arc<ArcSwap<Certificates>>,
+    client_name: ClientName,
 }
 
 impl TlsAcceptor {
@@ -84,22 +88,40 @@ impl TlsAcceptor {
     /// # Errors
     /// When one of them cannot be used.
     pub fn new(files: &[CertificateFiles], oldest: Oldest) -> Result<Self, TlsError> {
+        Self::asking(files, oldest, None)
+    }
+
+    /// The same, asking clients for certificates too.
+    ///
+    /// # Errors
+    /// When a certificate, or the authorities' file, cannot be used.
+    pub fn asking(
+        files: &[CertificateFiles],
+        oldest: Oldest,
+        clients: Option<&ClientCertificates>,
+    ) -> Result<Self, TlsError> {
         let current = Arc::new(ArcSwap::from_pointee(Certificates::load(files)?));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
             Oldest::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             Oldest::Tls13 => &[&rustls::version::TLS13],
         };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates::BySni(current.clone())));
+        let verifier = clients.map(|clients| clients.verifier(&provider)).transpose()?;
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+        let mut config = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::new(certificates::BySni(current.clone())));
         // Resumption without memory on our side. The ticketer's keys change by themselves every six hours, and those of the
         // last period still count. One ticket a session is enough for a client that comes back.
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
-        Ok(Self { acceptor: Arc::new(config).into(), shared: Arc::new(Shared { current }) })
+        Ok(Self {
+            acceptor: Arc::new(config).into(),
+            shared: Arc::new(Shared { current, client_name: clients.map(|c| c.name).unwrap_or_default() }),
+        })
     }
 
     /// Reads the certificates anew from these files. When one cannot be used, all the old ones stay.
@@ -146,8 +168,13 @@ impl TlsAcceptor {
         }
     }
 
-    pub(crate) async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.acceptor.accept(tcp).await
+    pub(crate) async fn handshake(&self, socket: Socket) -> io::Result<TlsStream<Socket>> {
+        self.acceptor.accept(socket).await
+    }
+
+    /// The name in a client's certificate, which has been verified.
+    pub(crate) fn client_name(&self, certificate: &CertificateDer<'_>) -> Option<String> {
+        self.shared.client_name.of(certificate)
     }
 
     /// `tls-server-end-point` of the certificate that a client of this server name gets.

@@ -49,22 +49,10 @@ impl ClientFirst {
     /// When it breaks the grammar of RFC 5802 §7, or asks for an extension (`m=`).
     pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(message).map_err(|_| malformed("UTF-8"))?;
-        let mut parts = text.splitn(3, ',');
-        let flag = parts.next().unwrap_or_default();
-        let binding = match flag {
-            "n" => Binding::Unsupported,
-            "y" => Binding::NotOffered,
-            _ => match flag.strip_prefix("p=") {
-                Some(name) if !name.is_empty() => Binding::Used(name.to_owned()),
-                _ => return Err(malformed("n, y or p=type")),
-            },
-        };
-        let authorize = match parts.next() {
-            Some("") => None,
-            Some(field) => Some(sasl_name(field.strip_prefix("a=").ok_or(malformed("a=authzid"))?)?),
-            None => return Err(malformed("a comma behind the channel binding")),
-        };
-        let bare = parts.next().ok_or(malformed("n=user,r=nonce"))?;
+        let (binding, authorize, bare) = header(text, "SCRAM")?;
+        if bare.is_empty() {
+            return Err(malformed("n=user,r=nonce"));
+        }
         let header = text[..text.len() - bare.len()].to_owned();
         let mut fields = bare.split(',');
         let user = fields.next().and_then(|f| f.strip_prefix("n=")).ok_or(malformed("n=user"))?;
@@ -75,6 +63,34 @@ impl ClientFirst {
         let user = sasl_name(user)?;
         Ok(Self { binding, authorize, user, nonce: nonce.to_owned(), header, bare: bare.to_owned() })
     }
+}
+
+/// `gs2-header` (RFC 5801 §4): channel binding, `authzid`, and what follows.
+pub(crate) fn header<'a>(
+    text: &'a str,
+    mechanism: &'static str,
+) -> Result<(Binding, Option<String>, &'a str), Malformed> {
+    let malformed = |expected| Malformed { mechanism, expected };
+    let mut parts = text.splitn(3, ',');
+    let flag = parts.next().unwrap_or_default();
+    let binding = match flag {
+        "n" => Binding::Unsupported,
+        "y" => Binding::NotOffered,
+        _ => match flag.strip_prefix("p=") {
+            Some(name) if !name.is_empty() => Binding::Used(name.to_owned()),
+            _ => return Err(malformed("n, y or p=type")),
+        },
+    };
+    let authorize = match parts.next() {
+        Some("") => None,
+        Some(field) => {
+            let name = field.strip_prefix("a=").ok_or(malformed("a=authzid"))?;
+            Some(sasl_name(name).map_err(|why| malformed(why.expected))?)
+        }
+        None => return Err(malformed("a comma behind the channel binding")),
+    };
+    let rest = parts.next().ok_or(malformed("a comma behind the name"))?;
+    Ok((binding, authorize, rest))
 }
 
 impl<'a> ClientFinal<'a> {
@@ -109,6 +125,6 @@ fn sasl_name(text: &str) -> Result<String, Malformed> {
     Ok(out)
 }
 
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }

@@ -6,6 +6,7 @@ mod server;
 
 pub use client::Client;
 pub use message::{Binding, ClientFirst};
+pub(crate) use message::{escape, header};
 pub use server::{Refused, Server};
 
 use base64::Engine;
@@ -24,7 +25,7 @@ pub const ITERATIONS: u32 = 100_000;
 const MOST_ITERATIONS: u32 = 10_000_000;
 
 /// The hash function of a SCRAM mechanism.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Hash {
     /// SCRAM-SHA-1.
     Sha1,
