@@ -1,7 +1,7 @@
 //! `culver domain`: primary and secondary domains.
 
 use crate::AdminError;
-use culver_directory::builtin::Builtin;
+use culver_directory::builtin::{Builtin, Domain, Problem};
 use serde_json::json;
 
 /// Domains of the built-in directory.
@@ -25,7 +25,24 @@ pub enum DomainCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Removes a secondary domain, or a domain without accounts.
+    /// Shows a domain, primary or secondary.
+    Show {
+        /// The domain.
+        domain: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes a secondary domain the primary one; the one that was primary becomes secondary. All addresses and logins stay,
+    /// mail stays where it is; accounts get their names in the new primary domain.
+    Primary {
+        /// The secondary domain.
+        domain: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes a secondary domain, or a domain without accounts and routes.
     Remove {
         /// The domain.
         domain: String,
@@ -59,6 +76,30 @@ pub fn run_domain(command: &DomainCommand, builtin: &Builtin) -> Result<String, 
                 format!("Accounts of {domain} can be reached and log in as @{alias} too")
             })
         }
+        DomainCommand::Show { domain, json } => {
+            let primary = builtin.primary_domain(domain)?;
+            let found = builtin.domains()?.into_iter().find(|d| d.name == primary);
+            let found = found.ok_or(Problem::NoDomain(primary))?;
+            if *json {
+                return Ok(as_json(&found).to_string());
+            }
+            let mut table = crate::user::table(["Domain", &found.name]);
+            table.add_row(["Secondary domains".to_owned(), found.aliases.join(", ")]);
+            table.add_row(["Users".to_owned(), found.users.to_string()]);
+            table.add_row(["Routes".to_owned(), found.routes.to_string()]);
+            Ok(table.to_string())
+        }
+        DomainCommand::Primary { domain, json } => {
+            let was = builtin.promote_domain(domain)?;
+            let now = builtin.primary_domain(domain)?;
+            Ok(if *json {
+                json!({ "domain": now, "was": was }).to_string()
+            } else {
+                format!(
+                    "{now} is the primary domain now, {was} a secondary one; open sessions keep the old names"
+                )
+            })
+        }
         DomainCommand::Remove { domain, json } => {
             let name = builtin.remove_domain(domain)?;
             Ok(if *json {
@@ -70,20 +111,26 @@ pub fn run_domain(command: &DomainCommand, builtin: &Builtin) -> Result<String, 
         DomainCommand::List { json } => {
             let domains = builtin.domains()?;
             if *json {
-                let rows = domains
-                    .iter()
-                    .map(|d| json!({ "domain": d.name, "aliases": d.aliases, "users": d.users }))
-                    .collect();
+                let rows = domains.iter().map(as_json).collect();
                 return Ok(serde_json::Value::Array(rows).to_string());
             }
             if domains.is_empty() {
                 return Ok("There are no domains yet: culver domain add example.com".to_owned());
             }
-            let mut table = crate::user::table(["Domain", "Users", "Secondary domains"]);
+            let mut table = crate::user::table(["Domain", "Users", "Routes", "Secondary domains"]);
             for domain in domains {
-                table.add_row([domain.name, domain.users.to_string(), domain.aliases.join(", ")]);
+                table.add_row([
+                    domain.name,
+                    domain.users.to_string(),
+                    domain.routes.to_string(),
+                    domain.aliases.join(", "),
+                ]);
             }
             Ok(table.to_string())
         }
     }
+}
+
+fn as_json(domain: &Domain) -> serde_json::Value {
+    json!({ "domain": domain.name, "aliases": domain.aliases, "users": domain.users, "routes": domain.routes })
 }

@@ -17,6 +17,12 @@ pub enum AdminError {
     /// The mail location cannot be used.
     #[error("{0}")]
     Location(#[from] culver_directory::NotALocation),
+    /// The route would not do what it should.
+    #[error("{0}")]
+    Route(String),
+    /// A source of accounts does not answer.
+    #[error("{0}")]
+    Outage(#[from] culver_directory::Outage),
     /// No random numbers, or no JSON: never seen.
     #[error("{0} failed: try again")]
     Internal(&'static str),
@@ -30,6 +36,6 @@ fn hint(problem: &Problem) -> String {
         Problem::UserExists(name) => format!(" (culver user passwd {name})"),
         Problem::DomainInUse(name, _) => format!(" (culver user list --domain {name})"),
         Problem::DomainExists(_) => " (culver domain list)".to_owned(),
-        _ => String::new(),
+        other => crate::route::hint(other).unwrap_or_default(),
     }
 }

@@ -5,9 +5,11 @@
 mod domain;
 mod error;
 mod password;
+mod route;
 mod user;
 
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};
-pub use user::{PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};
+pub use route::{ActionArgs, RouteCommand, run_route};
+pub use user::{ChangeArgs, Or, PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};

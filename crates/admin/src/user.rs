@@ -3,7 +3,7 @@
 use crate::AdminError;
 use crate::password::{AskPassword, Terminal, check, in_file};
 use culver_auth::scheme::{Make, Stored, make};
-use culver_directory::builtin::{Builtin, NewUser, User, What};
+use culver_directory::builtin::{Builtin, Changes, NewUser, User, What};
 use culver_directory::{Login, MailLocation, Names, QuotaLimits, Switch};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -51,6 +51,30 @@ pub enum UserCommand {
     Show {
         /// Any of its addresses.
         name: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Changes where an account's files are, whose they are, and how much it may keep. What is not named stays.
+    Change {
+        /// Any of its addresses.
+        name: String,
+        /// What is to be changed.
+        #[command(flatten)]
+        changes: ChangeArgs,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gives an account another address. Its mail stays where it is, and routes to it follow.
+    Rename {
+        /// Any of its addresses.
+        name: String,
+        /// The new one, in a domain that exists.
+        to: String,
+        /// Mail for the old address goes on to the account, by a route.
+        #[arg(long)]
+        keep_address: bool,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -119,6 +143,68 @@ pub struct PasswordArgs {
     /// How the password is stored.
     #[arg(long, value_enum, default_value_t)]
     pub scheme: Scheme,
+}
+
+/// What is changed of an account.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct ChangeArgs {
+    /// The home directory, or `default`; %d and %n stand for domain and user. Files are not moved.
+    #[arg(long)]
+    pub home: Option<String>,
+    /// The mail location, such as maildir:~/Maildir, or `default`. Mail is not moved.
+    #[arg(long)]
+    pub mail: Option<String>,
+    /// The owner of its files, or `default`. Files do not change hands.
+    #[arg(long, value_parser = id)]
+    pub uid: Option<Or<u32>>,
+    /// The group of its files, or `default`.
+    #[arg(long, value_parser = id)]
+    pub gid: Option<Or<u32>>,
+    /// How many octets it may keep, such as 2G, or `none` for no limit.
+    #[arg(long, value_parser = limit)]
+    pub quota: Option<Or<u64>>,
+    /// How many messages it may keep, or `none` for no limit.
+    #[arg(long, value_parser = messages)]
+    pub messages: Option<Or<u64>>,
+}
+
+/// A value, or the word for none of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Or<T> {
+    /// `default` or `none`.
+    Nothing,
+    /// The value.
+    Value(T),
+}
+
+impl<T> Or<T> {
+    fn value(self) -> Option<T> {
+        match self {
+            Self::Nothing => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+fn id(text: &str) -> Result<Or<u32>, String> {
+    if text == "default" {
+        return Ok(Or::Nothing);
+    }
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.map(Or::Value).ok_or_else(|| "write a number above 0, or default".to_owned())
+}
+
+fn limit(text: &str) -> Result<Or<u64>, String> {
+    if text == "none" { Ok(Or::Nothing) } else { octets(text).map(Or::Value) }
+}
+
+fn messages(text: &str) -> Result<Or<u64>, String> {
+    if text == "none" {
+        return Ok(Or::Nothing);
+    }
+    let limit = text.parse().ok().filter(|limit| *limit > 0);
+    limit.map(Or::Value).ok_or_else(|| "write a number above 0, or none".to_owned())
 }
 
 /// How new passwords are stored.
@@ -203,7 +289,7 @@ pub fn run_user_asking(
         UserCommand::List { domain, json } => {
             let mut users = builtin.users()?;
             if let Some(domain) = domain {
-                let end = format!("@{}", domain.to_lowercase());
+                let end = format!("@{}", builtin.primary_domain(domain)?);
                 users.retain(|user| user.name.ends_with(&end));
             }
             if *json {
@@ -222,6 +308,48 @@ pub fn run_user_asking(
         UserCommand::Show { name, json } => {
             let user = builtin.user(name)?;
             Ok(if *json { as_json(&user).to_string() } else { shown(&user) })
+        }
+        UserCommand::Change { name, changes, json } => {
+            let user = builtin.user(name)?;
+            let own =
+                |text: &Option<String>| text.clone().map(|text| Some(text).filter(|text| text != "default"));
+            let changes = Changes {
+                home: own(&changes.home),
+                mail: own(&changes.mail),
+                uid: changes.uid.map(Or::value),
+                gid: changes.gid.map(Or::value),
+                storage: changes.quota.map(Or::value),
+                messages: changes.messages.map(Or::value),
+            };
+            places(
+                &user.name,
+                changes.home.clone().flatten().as_deref(),
+                changes.mail.clone().flatten().as_deref(),
+            )?;
+            let name = builtin.change_user(&user.name, &changes)?;
+            Ok(told(json, &name, format!("Changed {name}; sessions that are open keep what they began with")))
+        }
+        UserCommand::Rename { name, to, keep_address, json } => {
+            let (old, new) = builtin.rename_user(name, to)?;
+            if *keep_address {
+                builtin.add_route(&old, &culver_directory::Action::Deliver(vec![new.clone()]))?;
+            }
+            let user = builtin.user(&new)?;
+            if *json {
+                return Ok(json!({ "user": new, "was": old, "keeps_address": keep_address }).to_string());
+            }
+            let mut text = format!(
+                "{old} is {new} now; its mail stays where it is, and open sessions keep the old name"
+            );
+            if *keep_address {
+                text.push_str(&format!("\nMail for {old} goes to {new}"));
+            }
+            if user.password.is_some_and(|p| p.to_ascii_uppercase().starts_with("{DIGEST-MD5}")) {
+                text.push_str(&format!(
+                    "\nIts password held the old name and opens nothing any more: culver user passwd {new}"
+                ));
+            }
+            Ok(text)
         }
         UserCommand::Passwd { name, password, json } => {
             let name = builtin.user(name)?.name;
@@ -345,7 +473,7 @@ fn as_json(user: &User) -> Value {
 }
 
 /// `yes`, or `no` with the reason and the day.
-fn yes_or_why(switch: &Switch) -> String {
+pub(crate) fn yes_or_why(switch: &Switch) -> String {
     let Switch::Off { reason, since } = switch else { return "yes".to_owned() };
     let mut text = "no".to_owned();
     if let Some(seconds) = since.and_then(|since| u64::try_from(since).ok()) {
@@ -373,6 +501,7 @@ fn shown(user: &User) -> String {
         ("Owner", or_default(user.uid.map(|id| id.to_string()))),
         ("Group", or_default(user.gid.map(|id| id.to_string()))),
         ("Quota", limit(user.quota.storage, "octets")),
+        ("Messages", limit(user.quota.messages, "messages")),
     ] {
         table.add_row([name.to_owned(), value]);
     }

@@ -35,6 +35,8 @@ section! {
         [mail]: Mail;
         [imap]: Imap;
         [imaps]: Imaps;
+        [lookup]: Lookup;
+        [policy]: Policy;
         [store]: Store;
         [[directory]]: Directory = vec![Directory::default()];
         [[mailbox]]: Mailbox = default_mailboxes();
@@ -485,6 +487,35 @@ section! {
         listen: Vec<SocketAddr> = everywhere(993), Restart, "[\"0.0.0.0:993\"]";
         /// Networks of proxies, as in `imap.proxy_from`. The header comes before TLS.
         proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
+    }
+}
+
+section! {
+    /// Look-ups of domains and addresses, for MTAs: docs/postfix.md and docs/exim.md say how. Whoever can connect can ask which
+    /// addresses there are.
+    Lookup {
+        /// Addresses and ports for Postfix's socketmap and Exim's `readsocket`. Sockets that systemd hands over under the name
+        /// `lookup` are used instead.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2501\"]";
+        /// The same for Postfix's tcp_table, whose requests name no map: here all are for `domain`. By systemd: `lookup-domain`.
+        tcp_domain: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2502\"]";
+        /// Here all are for `mailbox`. By systemd: `lookup-mailbox`.
+        tcp_mailbox: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2503\"]";
+        /// Here all are for `virtual`. By systemd: `lookup-virtual`.
+        tcp_virtual: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2504\"]";
+        /// Here all are for `access`. By systemd: `lookup-access`.
+        tcp_access: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2505\"]";
+        [[unix]]: UnixSocket = Vec::new();
+    }
+}
+
+section! {
+    /// Postfix's `check_policy_service`: says at RCPT what delivery would say later (the account or route is disabled, the
+    /// mailbox is full), and at submission that an account may not send.
+    Policy {
+        /// Addresses and ports. Sockets that systemd hands over under the name `policy` are used instead.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:2506\"]";
+        [[unix]]: UnixSocket = Vec::new();
     }
 }
 

@@ -24,6 +24,10 @@ impl<'a> Door<'a> {
         Self { name, encryption, addresses, sockets: &[], proxies: &[] }
     }
 
+    const fn and_sockets(self, sockets: &'a [UnixSocket]) -> Self {
+        Self { sockets, ..self }
+    }
+
     const fn behind(self, proxies: &'a [Network]) -> Self {
         Self { proxies, ..self }
     }
@@ -35,6 +39,12 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
     vec![
         Door::tcp("imap", OnRequest, &s.imap.listen).behind(&s.imap.proxy_from),
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
+        Door::tcp("lookup", OnRequest, &s.lookup.listen).and_sockets(&s.lookup.unix),
+        Door::tcp("lookup-domain", OnRequest, &s.lookup.tcp_domain),
+        Door::tcp("lookup-mailbox", OnRequest, &s.lookup.tcp_mailbox),
+        Door::tcp("lookup-virtual", OnRequest, &s.lookup.tcp_virtual),
+        Door::tcp("lookup-access", OnRequest, &s.lookup.tcp_access),
+        Door::tcp("policy", OnRequest, &s.policy.listen).and_sockets(&s.policy.unix),
     ]
 }
 

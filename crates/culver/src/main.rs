@@ -46,6 +46,8 @@ enum Command {
     User(WithConfig<culver_admin::UserCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Mailbox Routes: where mail for an address goes.
+    Route(WithConfig<culver_admin::RouteCommand>),
 }
 
 /// A command that needs the configuration.
@@ -87,6 +89,18 @@ fn run(command: Command) -> Result<()> {
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
+            Ok(())
+        }
+        Command::Route(with) => {
+            let settings = config_command::read(&with.config)?.settings;
+            let builtin = parts::builtin_directory(&settings)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let directory = {
+                let _entered = runtime.enter();
+                parts::directory(&settings)?
+            };
+            let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
+            println!("{}", done?);
             Ok(())
         }
         Command::Domain(with) => {

@@ -16,6 +16,7 @@ use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::{ClientCertificates, ClientName, Oldest};
@@ -73,8 +74,25 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "policy" => Arc::new(Policy {
+                directory: self.lasting.backends.directory.clone(),
+                recipients: self.recipients(),
+            }),
+            _ if listener.starts_with("lookup") => {
+                let maps = Maps {
+                    directory: self.lasting.backends.directory.clone(),
+                    recipients: self.recipients(),
+                };
+                let tcp_map = listener.strip_prefix("lookup-").and_then(Map::named);
+                Arc::new(Lookup { maps: Arc::new(maps), tcp_map })
+            }
             other => anyhow::bail!("nothing serves {other}"),
         })
+    }
+
+    /// Whether mail is taken, for those that ask before it comes.
+    fn recipients(&self) -> Arc<dyn Recipients> {
+        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
     }
 
     /// New sessions get these settings.

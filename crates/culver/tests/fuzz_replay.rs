@@ -37,6 +37,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("cache_index", culver_maildir::fuzz::fuzz_cache_index),
     ("mime_header", culver_mime::fuzz::header),
     ("mime_decode", culver_mime::fuzz::decode),
+    ("lookup", culver_lookupd::fuzz::fuzz_lookup),
+    ("policy", culver_lookupd::fuzz::fuzz_policy),
 ];
 
 /// Random inputs per target, and when to stop all the same.

@@ -276,7 +276,10 @@ impl MaildirMailbox {
                 if installed {
                     // Webmail comes back with the next click.
                     tell.closed().await;
-                    while { tokio::time::sleep(LINGER).await; tell.receiver_count() > 0 } {
+                    while {
+                        tokio::time::sleep(LINGER).await;
+                        tell.receiver_count() > 0
+                    } {
                         tell.closed().await;
                     }
                 } else {

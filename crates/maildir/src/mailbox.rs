@@ -319,7 +319,9 @@ impl Mailbox for MaildirMailbox {
         let next = self.tell.borrow().uid_next.get();
         let first = self.first_recent.fetch_max(next, Ordering::Relaxed);
         // Something is to be written down, or `new` may now be emptied.
-        if (first < next || !before) && let Some(me) = self.me.upgrade() {
+        if (first < next || !before)
+            && let Some(me) = self.me.upgrade()
+        {
             me.kick_later();
         }
         Uid::new(first).unwrap_or(Uid::MIN)

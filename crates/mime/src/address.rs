@@ -190,7 +190,9 @@ impl<'a> Parser<'a> {
                         }
                     }
                 }
-                Some(b) if !ends_domain(b) => out.extend_from_slice(self.run(|b| ends_domain(b) || b == b'[')),
+                Some(b) if !ends_domain(b) => {
+                    out.extend_from_slice(self.run(|b| ends_domain(b) || b == b'['))
+                }
                 _ => return out,
             }
         }

@@ -13,10 +13,12 @@
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
+mod change;
 mod routes;
 mod schema;
 mod verbs;
 
+pub use change::Changes;
 pub use verbs::{Domain, NewUser, User, What};
 
 use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source};
@@ -45,6 +47,12 @@ pub enum Problem {
     /// It is a secondary domain.
     #[error("{0} is a secondary domain of {1}: use {1}")]
     IsAlias(String, String),
+    /// It is a primary domain.
+    #[error("{0} is a primary domain already")]
+    IsPrimary(String),
+    /// Where an account's files are cannot be told.
+    #[error("The account {0}: {1}")]
+    Place(String, crate::NotALocation),
     /// It still has accounts.
     #[error("The domain {0} still has {1} accounts: remove them first")]
     DomainInUse(String, u32),

@@ -15,7 +15,7 @@ pub(super) fn find(inner: &Inner, local: &str, domain: &str) -> Result<Option<Ro
     select(&inner.connection.lock(), local, domain).map_err(|e| inner.failed(e))
 }
 
-fn select(connection: &Connection, local: &str, domain: &str) -> rusqlite::Result<Option<Route>> {
+pub(super) fn select(connection: &Connection, local: &str, domain: &str) -> rusqlite::Result<Option<Route>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1 AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
     );
@@ -146,6 +146,18 @@ pub(super) fn leading_to(t: &Connection, name: &str) -> rusqlite::Result<Vec<Str
     }
     routes.dedup();
     Ok(routes)
+}
+
+/// Targets that are this account are the other name from now on.
+pub(super) fn retarget(t: &Connection, old: &str, new: &str) -> rusqlite::Result<()> {
+    let mut rows = t.prepare_cached("SELECT DISTINCT address FROM route_target")?;
+    let addresses = rows.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    for address in addresses {
+        if canonical(t, &address)?.as_deref() == Some(old) {
+            t.execute("UPDATE route_target SET address = ?2 WHERE address = ?1", [address.as_str(), new])?;
+        }
+    }
+    Ok(())
 }
 
 /// The address in its primary domain, if it is one of ours.

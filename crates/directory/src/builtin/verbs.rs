@@ -78,6 +78,8 @@ pub struct Domain {
     pub aliases: Vec<String>,
     /// How many accounts it has.
     pub users: u32,
+    /// How many routes.
+    pub routes: u32,
 }
 
 /// An account, and its three switches in one column each: the time, a space, the reason.
@@ -165,12 +167,17 @@ pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, 
     primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
 }
 
-fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
+pub(super) fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
     let sql = format!(
         "{SELECT} WHERE local = ?1
          AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
     );
     connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
+}
+
+pub(super) fn users_in(connection: &Connection, domain: &str) -> rusqlite::Result<Vec<User>> {
+    let mut rows = connection.prepare_cached(&format!("{SELECT} WHERE domain = ?1 ORDER BY local"))?;
+    rows.query_map([domain], user)?.collect()
 }
 
 pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
@@ -390,6 +397,25 @@ impl Builtin {
         })
     }
 
+    /// The primary domain of this one, which may be it itself.
+    ///
+    /// # Errors
+    /// When it is none of ours.
+    pub fn primary_domain(&self, name: &str) -> Result<String, Problem> {
+        let name = domain(name)?;
+        primary_of(&self.inner, &name)?.ok_or(Problem::NoDomain(name))
+    }
+
+    /// The address in its primary domain, in lower case; `None` when its domain is none of ours.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn canonical(&self, address: &str) -> Result<Option<String>, Problem> {
+        let Ok(login) = Login::parse(address.as_bytes()) else { return Ok(None) };
+        let primary = primary_of(&self.inner, login.domain())?;
+        Ok(primary.map(|domain| format!("{}@{domain}", login.local())))
+    }
+
     /// All primary domains with their secondary ones.
     ///
     /// # Errors
@@ -397,11 +423,18 @@ impl Builtin {
     pub fn domains(&self) -> Result<Vec<Domain>, Problem> {
         let connection = self.inner.connection.lock();
         let read: rusqlite::Result<Vec<_>> = (|| {
-            let sql = "SELECT name, (SELECT count(*) FROM account WHERE domain = d.name) FROM domain d ORDER BY name";
+            let sql = "SELECT name, (SELECT count(*) FROM account WHERE domain = d.name),
+                    (SELECT count(*) FROM route WHERE domain = d.name)
+                FROM domain d ORDER BY name";
             let rows = connection
                 .prepare(sql)?
                 .query_map([], |row| {
-                    Ok(Domain { name: row.get(0)?, users: row.get(1)?, aliases: Vec::new() })
+                    Ok(Domain {
+                        name: row.get(0)?,
+                        users: row.get(1)?,
+                        routes: row.get(2)?,
+                        aliases: Vec::new(),
+                    })
                 })?
                 .collect::<Result<Vec<_>, _>>()?;
             let mut aliases =
