@@ -180,7 +180,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn as_master(self) -> Self {
+    fn into_master(self) -> Self {
         Self { master: true, ..self }
     }
 }
@@ -351,7 +351,7 @@ impl Auth {
             match directory.authenticate_master(&claim.login, &prover).await.map_err(outage)? {
                 // Nobody of the masters; accounts can be masters too.
                 Outcome::Wrong { account: None } => {}
-                outcome => return self.proved(outcome, claim, password).await.map(Found::as_master),
+                outcome => return self.proved(outcome, claim, password).await.map(Found::into_master),
             }
         }
         let outcome = directory.authenticate(&claim.login, &prover).await.map_err(outage)?;
@@ -370,9 +370,7 @@ impl Auth {
                 self.hash(move || stored.verify(&password)).await;
                 Err(No::wrong("unknown user"))
             }
-            Outcome::Disabled { reason } => {
-                Err(No::because(Denied::Disabled { reason }, "account disabled"))
-            }
+            Outcome::Disabled { reason } => Err(No::because(Denied::Disabled { reason }, "account disabled")),
             Outcome::Expired => {
                 let reason = "the password has expired, set a new one".to_owned();
                 Err(No::because(Denied::Disabled { reason }, "password expired"))

@@ -255,7 +255,8 @@ impl Exchange {
         let response = cram_md5::Response::parse(message).map_err(malformed)?;
         let done = async {
             let claim = self.auth.claim(response.user, b"")?;
-            let found = self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let found =
+                self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let states = stored.as_ref().and_then(crate::scheme::Stored::cram_md5);
             let states = states.ok_or_else(|| No::wrong(OTHER_SCHEME).of(&found.account))?;
@@ -273,7 +274,8 @@ impl Exchange {
         let done = async {
             let authorize = response.authorize.clone().unwrap_or_default();
             let claim = self.auth.claim(user.as_bytes(), authorize.as_bytes())?;
-            let found = self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let found =
+                self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let (name, realm) = response.name_and_realm();
             let hashes = stored.and_then(|s| s.digest_md5(&found.account.name, name, realm));

@@ -211,7 +211,10 @@ impl Source for Sql {
 
     async fn names(&self) -> Result<Vec<String>, Outage> {
         let Some(query) = &self.queries.iterate else {
-            return Err(Outage::new("sql", "it has no iterate_query: set one; of its domains alone, name them in `domains`"));
+            return Err(Outage::new(
+                "sql",
+                "it has no iterate_query: set one; of its domains alone, name them in `domains`",
+            ));
         };
         let rows = self.database.rows(query, Vec::new(), MOST_NAMES).await;
         let rows = rows.map_err(|why| Outage::new("sql", format!("iterate_query: {why}")))?;

@@ -93,7 +93,7 @@ impl PostgreSql {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it ends with the last handle of its connection")]
+#[allow(clippy::disallowed_methods, reason = "it ends with the last handle of its connection")]
 fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
     // How it ended hears whoever asks next.
     tokio::spawn(async move { drop(connection.await) });

@@ -69,7 +69,7 @@ impl Database for Sqlite {
 
 fn ask(connection: &Connection, text: &str, values: &[String], most: usize) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(text)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut answer = statement.query(params_from_iter(values))?;
     let mut rows = Vec::new();
     while let Some(row) = answer.next()? {
