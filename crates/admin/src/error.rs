@@ -17,6 +17,9 @@ pub enum AdminError {
     /// The mail location cannot be used.
     #[error("{0}")]
     Location(#[from] culver_directory::NotALocation),
+    /// The running server cannot be asked, or says no.
+    #[error("{0}")]
+    Control(String),
     /// The route would not do what it should.
     #[error("{0}")]
     Route(String),
@@ -32,6 +35,9 @@ pub enum AdminError {
 fn hint(problem: &Problem) -> String {
     match problem {
         Problem::NoDomain(name) => format!(" (culver domain add {name})"),
+        Problem::NoDevice(name, _) | Problem::TooManyDevices(name, _) => {
+            format!(" (culver user app-password list {name})")
+        }
         Problem::NoUser(_) => " (culver user list)".to_owned(),
         Problem::UserExists(name) => format!(" (culver user passwd {name})"),
         Problem::DomainInUse(name, _) => format!(" (culver user list --domain {name})"),

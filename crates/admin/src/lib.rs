@@ -2,12 +2,17 @@
 //!
 //! Verbs print nothing themselves and end no process. Every [`AdminError`] says what to do.
 
+mod app_password;
+mod auth;
+pub mod control;
 mod domain;
 mod error;
 mod password;
 mod route;
 mod user;
 
+pub use app_password::AppPasswordCommand;
+pub use auth::{BlocksCommand, run_blocks};
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};

@@ -1,10 +1,12 @@
 //! `culver user`: accounts of the built-in directory.
 
 use crate::AdminError;
+use crate::app_password::{self, AppPasswordCommand};
 use crate::password::{AskPassword, Terminal, check, in_file};
 use culver_auth::scheme::{Make, Stored, make};
-use culver_directory::builtin::{Builtin, Changes, NewUser, User, What};
+use culver_directory::builtin::{Builtin, Changes, Master, NewUser, User, What};
 use culver_directory::{Login, MailLocation, Names, QuotaLimits, Switch};
+use culver_sasl::scram;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -111,6 +113,20 @@ pub enum UserCommand {
         /// What it may do again.
         #[arg(long, value_enum, default_value_t)]
         what: Right,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Passwords for single devices.
+    #[command(subcommand)]
+    AppPassword(AppPasswordCommand),
+    /// Makes an account a master user, who may log in as any account with its own password.
+    Master {
+        /// Any of its addresses.
+        name: String,
+        /// Makes it an ordinary account again.
+        #[arg(long)]
+        off: bool,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -279,7 +295,7 @@ pub fn run_user_asking(
             // What is wrong is said before the password is asked for.
             vacant(builtin, name)?;
             places(name, home.as_deref(), mail.as_deref())?;
-            let password = stored(password, name, ask)?;
+            let password = stored(password, name, None, ask)?;
             let name = {
                 let quota = QuotaLimits { storage: *quota, messages: None };
                 builtin.add_user(name, &NewUser { password, home, mail, uid, gid, quota })?
@@ -353,7 +369,9 @@ pub fn run_user_asking(
         }
         UserCommand::Passwd { name, password, json } => {
             let name = builtin.user(name)?.name;
-            let password = stored(password, &name, ask)?;
+            // App passwords can be proven by SCRAM as long as they share the salt.
+            let like = app_password::app_form(builtin, &name)?;
+            let password = stored(password, &name, like.as_ref(), ask)?;
             builtin.set_password(&name, password.as_deref())?;
             Ok(told(json, &name, format!("Changed the password of {name}")))
         }
@@ -366,6 +384,15 @@ pub fn run_user_asking(
         UserCommand::Enable { name, what, json } => {
             let name = builtin.set_switch(name, what.what(), None)?;
             Ok(told(json, &name, format!("{name} may {}", what.words())))
+        }
+        UserCommand::AppPassword(command) => app_password::run(command, builtin),
+        UserCommand::Master { name, off, json } => {
+            let (master, text) = match off {
+                false => (Master::Yes, "may log in as any account from now on, with its own password"),
+                true => (Master::No, "is no master user any more"),
+            };
+            let name = builtin.set_master(name, master)?;
+            Ok(told(json, &name, format!("{name} {text}")))
         }
         UserCommand::Remove { name, json } => {
             let name = builtin.remove_user(name)?.name;
@@ -406,7 +433,12 @@ fn places(name: &str, home: Option<&str>, mail: Option<&str>) -> Result<(), Admi
 }
 
 /// The password as it will be stored.
-fn stored(args: &PasswordArgs, name: &str, ask: &mut dyn AskPassword) -> Result<Option<String>, AdminError> {
+fn stored(
+    args: &PasswordArgs,
+    name: &str,
+    like: Option<&scram::Stored>,
+    ask: &mut dyn AskPassword,
+) -> Result<Option<String>, AdminError> {
     if args.no_password {
         return Ok(None);
     }
@@ -421,6 +453,11 @@ fn stored(args: &PasswordArgs, name: &str, ask: &mut dyn AskPassword) -> Result<
     };
     let password = check(password)?;
     let how = match args.scheme {
+        Scheme::ScramSha256 if like.is_some() => {
+            return Ok(like.map(|like| {
+                format!("{{SCRAM-SHA-256}}{}", like.derive_like(password.as_bytes()).to_text())
+            }));
+        }
         Scheme::ScramSha256 => Make::ScramSha256,
         Scheme::Argon2id => Make::Argon2id,
         Scheme::Sha512Crypt => Make::Sha512Crypt,

@@ -1,15 +1,18 @@
 //! Names and passwords against the directory.
 
+use crate::app_password::{self, Uses};
+use crate::blocks::{Block, BlockSettings, Blocks};
 use crate::cache::Cache;
 use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
 use crate::penalty::{Penalties, network};
-use crate::scheme::Stored;
+use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
 use async_trait::async_trait;
 use culver_directory::{
-    Account, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier, Verdict,
+    Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier,
+    Verdict,
 };
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
@@ -89,6 +92,10 @@ pub struct AuthSettings {
     pub master_separator: Option<char>,
     /// The account that ANONYMOUS opens.
     pub anonymous: Option<String>,
+    /// When somebody is blocked.
+    pub blocks: BlockSettings,
+    /// How a password that is stored by a weak scheme is stored anew when its owner logs in with it; `None`: it stays.
+    pub rehash: Option<Make>,
 }
 
 impl Default for AuthSettings {
@@ -99,6 +106,8 @@ impl Default for AuthSettings {
             tls_required: true,
             master_separator: None,
             anonymous: None,
+            blocks: BlockSettings::default(),
+            rehash: None,
         }
     }
 }
@@ -147,9 +156,22 @@ pub struct Memory {
     weak: Mutex<HashSet<String>>,
     attempts: Mutex<HashMap<String, u32>>,
     seats: Seats,
+    blocks: Blocks,
+    uses: Uses,
 }
 
 impl Memory {
+    /// Who is blocked.
+    pub fn blocked(&self) -> Vec<Block> {
+        self.blocks.list(Instant::now().into_std())
+    }
+
+    /// Ends the blocks for which this is true: network (as its first address) and account, `None` for all from there.
+    /// Gives those that ended.
+    pub fn lift(&self, which: impl Fn(IpAddr, Option<&str>) -> bool) -> Vec<Block> {
+        self.blocks.lift(Instant::now().into_std(), which)
+    }
+
     /// Nothing happened yet.
     pub fn new() -> Arc<Self> {
         let mut secret = [0; 32];
@@ -167,6 +189,8 @@ impl Memory {
             weak: Mutex::default(),
             attempts: Mutex::default(),
             seats: Seats::default(),
+            blocks: Blocks::default(),
+            uses: Uses::default(),
         })
     }
 }
@@ -329,14 +353,24 @@ impl Auth {
     ) -> Result<Arc<Account>, No> {
         self.admit(peer)?;
         let claim = self.claim(user, authorize)?;
-        let found = self.prove_password(&claim, password, peer).await?;
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
+        let prover = PasswordProver { auth: self, password, peer, device: Mutex::default() };
+        let found = self.prove_password(&prover, &claim, password, peer).await?;
+        if let Some(one) = prover.device.into_inner() {
+            return self.let_in_by(&one, found, &claim, peer).await;
+        }
         self.let_in(found, &claim, peer).await
     }
 
     /// Whose password it is: a master's when somebody wants to be somebody else, else an account's.
-    async fn prove_password(&self, claim: &Claim, password: &[u8], peer: &Peer) -> Result<Found, No> {
+    async fn prove_password(
+        &self,
+        prover: &PasswordProver<'_>,
+        claim: &Claim,
+        password: &[u8],
+        peer: &Peer,
+    ) -> Result<Found, No> {
         let outage = |why| self.outage(&why, peer);
-        let prover = PasswordProver { auth: self, password };
         let directory = &self.backends.directory;
         if claim.target.is_some() {
             if let Some(masters) = &self.backends.masters
@@ -345,30 +379,33 @@ impl Auth {
                 let verdict = prover.prove(&**masters, &claim.login, &account).await.map_err(outage)?;
                 return match verdict {
                     Verdict::Right => Ok(Found { account, master: true }),
-                    _ => Err(No::wrong("password mismatch").of(&account)),
+                    _ => Err(No::wrong("password mismatch").of(&account).guessed(self.fingerprint(password))),
                 };
             }
-            match directory.authenticate_master(&claim.login, &prover).await.map_err(outage)? {
+            match directory.authenticate_master(&claim.login, prover).await.map_err(outage)? {
                 // Nobody of the masters; accounts can be masters too.
                 Outcome::Wrong { account: None } => {}
                 outcome => return self.proved(outcome, claim, password).await.map(Found::into_master),
             }
         }
-        let outcome = directory.authenticate(&claim.login, &prover).await.map_err(outage)?;
+        let outcome = directory.authenticate(&claim.login, prover).await.map_err(outage)?;
         self.proved(outcome, claim, password).await
     }
 
     async fn proved(&self, outcome: Outcome, claim: &Claim, password: &[u8]) -> Result<Found, No> {
         match outcome {
             Outcome::Right(account) => Ok(Found { master: account.master, account }),
-            Outcome::Wrong { account: Some(account) } => Err(No::wrong("password mismatch").of(&account)),
+            Outcome::Wrong { account: Some(account) } => {
+                Err(No::wrong("password mismatch").of(&account).guessed(self.fingerprint(password)))
+            }
             Outcome::Wrong { account: None } => {
                 // As much work as for an account that exists.
                 let seed = self.seed(claim.login.as_str());
                 let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
                 let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
+                let guess = self.fingerprint(&password);
                 self.hash(move || stored.verify(&password)).await;
-                Err(No::wrong("unknown user"))
+                Err(No::wrong("unknown user").guessed(guess))
             }
             Outcome::Disabled { reason } => Err(No::because(Denied::Disabled { reason }, "account disabled")),
             Outcome::Expired => {
@@ -387,7 +424,22 @@ impl Auth {
         if let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std()) {
             return Err(No::because(Denied::TooManyFailures { wait }, "too many failures of this network"));
         }
-        Ok(())
+        self.not_blocked(None, peer)
+    }
+
+    fn not_blocked(&self, account: Option<&str>, peer: &Peer) -> Result<(), No> {
+        let now = Instant::now().into_std();
+        match self.memory.blocks.blocked(network(peer.remote.ip()), account, now) {
+            None => Ok(()),
+            Some(Block { account, guesses, left, .. }) => {
+                let what = if account.is_some() {
+                    "the account is blocked for this network"
+                } else {
+                    "the network is blocked"
+                };
+                Err(No::because(Denied::Blocked { guesses, wait: left }, what))
+            }
+        }
     }
 
     /// The names of somebody who asks.
@@ -397,7 +449,9 @@ impl Auth {
     }
 
     /// Who somebody is that proves it without a password: a master when they want to be somebody else, else an account.
+    /// Nobody who is blocked.
     pub(crate) async fn find(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
         if let Some(found) = self.master(claim, peer).await? {
             return Ok(Some(found));
         }
@@ -411,6 +465,7 @@ impl Auth {
 
     /// The same with the password as it is stored, where a source has one that is.
     pub(crate) async fn find_stored(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
         if let Some(found) = self.master(claim, peer).await? {
             return Ok(Some(found));
         }
@@ -425,6 +480,74 @@ impl Auth {
         };
         let account = masters.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
         Ok(account.map(|account| Found { account, master: true }))
+    }
+
+    pub(crate) async fn app_passwords(&self, account: &Account, peer: &Peer) -> Result<Vec<AppPassword>, No> {
+        let all = self.backends.directory.app_passwords(&account.name).await;
+        all.map_err(|why| self.outage(&why, peer))
+    }
+
+    /// They have an app password; is it for this service?
+    pub(crate) async fn let_in_by(
+        &self,
+        one: &AppPassword,
+        found: Found,
+        claim: &Claim,
+        peer: &Peer,
+    ) -> Result<Arc<Account>, No> {
+        if !one.services.is_empty() && !one.services.iter().any(|s| s == peer.service) {
+            let reason = format!("the app password {} is not for {}", one.device, peer.service);
+            return Err(No::because(Denied::NotAllowedHere, &reason));
+        }
+        let owner = found.account.name.clone();
+        // A device is nobody's master.
+        let account = self.let_in(Found { master: false, ..found }, claim, peer).await?;
+        let at = i64::try_from(culver_events::clock::now().as_secs()).unwrap_or(i64::MAX);
+        let address = peer.remote.ip().to_string();
+        self.memory.uses.note(&owner, &one.device, at, address, Instant::now().into_std());
+        Ok(account)
+    }
+
+    /// Writes when app passwords were used last, as long as the server runs, and what is left when `stop` comes. For a task
+    /// of its own: logins do not wait for it.
+    pub async fn write_uses(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let mut going = true;
+        while going {
+            tokio::select! {
+                () = self.memory.uses.some() => {}
+                () = &mut stop => going = false,
+            }
+            for ((account, device), (at, address)) in self.memory.uses.take() {
+                let written =
+                    self.backends.directory.app_password_used(&account, &device, at, &address).await;
+                if let Err(why) = written {
+                    let what = format!("the last use of an app password was not written: {why}");
+                    self.events.emit(Event::Fault { account, what, session: String::new() });
+                }
+            }
+        }
+    }
+
+    /// Stores a weak password anew, now that it is known. Whatever goes wrong, the login goes on.
+    async fn rehash(&self, account: &Account, old: &str, scheme: &str, password: &[u8], peer: &Peer) -> bool {
+        let (Some(how), Ok(password)) = (self.settings.rehash, std::str::from_utf8(password)) else {
+            return false;
+        };
+        let password = password.to_owned();
+        let Some(Some(new)) = self.hash(move || make(how, &password)).await else { return false };
+        match self.backends.directory.replace_password(&account.name, old, &new).await {
+            Ok(true) => {
+                let account = account.name.clone();
+                self.events.emit(Event::PasswordRehashed { account, scheme: scheme.to_owned() });
+                true
+            }
+            Ok(false) => false,
+            Err(why) => {
+                self.fault(&account.name, &format!("a weak password was not stored anew: {why}"), peer);
+                false
+            }
+        }
     }
 
     /// They are who they say; may they log in, and as whom? Tells what remembers failures.
@@ -449,6 +572,7 @@ impl Auth {
         self.delay_until(&account, peer).await?;
         self.memory.attempts.lock().remove(&peer.session);
         self.memory.accounts.forgive(&claim.login.as_str().to_owned());
+        self.memory.blocks.succeeded(network(peer.remote.ip()), claim.login.as_str());
         let Some(target) = target.or(named.as_ref()) else { return Ok(account) };
         let other = self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))?;
         let Some(other) = other else {
@@ -494,6 +618,7 @@ impl Auth {
         login: &Login,
         account: &Arc<Account>,
         password: &[u8],
+        peer: &Peer,
     ) -> Result<Verdict, Outage> {
         let verdict = |right| if right { Verdict::Right } else { Verdict::Wrong };
         if password.is_empty() || password.len() > LONGEST_PASSWORD {
@@ -517,14 +642,14 @@ impl Auth {
             return Ok(Verdict::Right);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
-        let (name, password) = (account.name.clone(), password.to_vec());
-        let right = self.hash(move || stored.verify(&password, &name)).await;
+        let (name, given) = (account.name.clone(), password.to_vec());
+        let right = self.hash(move || stored.verify(&given, &name)).await;
         let right = right
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
             self.memory.cache.remember(token, Instant::now().into_std());
-            if weak {
+            if weak && !self.rehash(account, text, &scheme, password, peer).await {
                 self.tell_weak(&account.name, scheme);
             }
         }
@@ -547,6 +672,12 @@ impl Auth {
     /// The same secret octets for the same name, as long as the server runs.
     pub(crate) fn seed(&self, name: &str) -> [u8; 32] {
         *blake3::keyed_hash(&self.memory.secret, name.as_bytes()).as_bytes()
+    }
+
+    /// Tells guesses apart, in this process alone.
+    pub(crate) fn fingerprint(&self, guess: &[u8]) -> u64 {
+        let hash = blake3::keyed_hash(&self.memory.secret, guess);
+        hash.as_bytes().iter().take(8).fold(0, |all, b| (all << 8) | u64::from(*b))
     }
 
     pub(crate) fn offers_binding(&self, hash: scram::Hash, peer: &Peer) -> bool {
@@ -612,11 +743,20 @@ impl Auth {
         let ip = peer.remote.ip();
         let mut delay = Duration::ZERO;
         if guess {
-            let first = self.settings.failure_delay;
-            delay = self.memory.networks.failed(network(ip), first, begun.into_std());
-            if let Ok(claim) = self.claim(user, b"") {
-                let name = claim.login.to_string();
-                delay = delay.max(self.memory.accounts.failed(name, first, begun.into_std()));
+            let (first, begun) = (self.settings.failure_delay, begun.into_std());
+            delay = self.memory.networks.failed(network(ip), first, begun);
+            let name = self.claim(user, b"").ok().map(|claim| claim.login.to_string());
+            // A client that is set up wrongly sends the same name for ever: one guess.
+            let guess =
+                no.guess.or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
+            let blocks = &self.settings.blocks;
+            for block in self.memory.blocks.failed(network(ip), name.as_deref(), guess, blocks, begun) {
+                let Block { network, account, guesses, left } = block;
+                let seconds = left.as_secs();
+                self.events.emit(Event::Blocked { network, account, guesses, seconds, from: peer.origin() });
+            }
+            if let Some(name) = name {
+                delay = delay.max(self.memory.accounts.failed(name, first, begun));
             }
             if no.no_delay {
                 delay = Duration::ZERO;
@@ -652,6 +792,9 @@ impl Auth {
 struct PasswordProver<'a> {
     auth: &'a Auth,
     password: &'a [u8],
+    peer: &'a Peer,
+    /// The app password that it was, if it was one.
+    device: Mutex<Option<AppPassword>>,
 }
 
 #[async_trait]
@@ -662,7 +805,14 @@ impl Prove for PasswordProver<'_> {
         login: &Login,
         account: &Arc<Account>,
     ) -> Result<Verdict, Outage> {
-        self.auth.is_right(source, login, account, self.password).await
+        if app_password::can_be(self.password) {
+            let all = self.auth.backends.directory.app_passwords(&account.name).await?;
+            if let Some(one) = app_password::which(&all, self.password) {
+                *self.device.lock() = Some(one.clone());
+                return Ok(Verdict::Right);
+            }
+        }
+        self.auth.is_right(source, login, account, self.password, self.peer).await
     }
 }
 
@@ -672,11 +822,13 @@ pub(crate) struct No {
     pub reason: String,
     /// Is the account one whose failures do not wait (`nodelay`)?
     no_delay: bool,
+    /// What tells this guess from others, where it is known.
+    guess: Option<u64>,
 }
 
 impl No {
     pub fn because(denied: Denied, reason: &str) -> Self {
-        Self { denied, reason: reason.to_owned(), no_delay: false }
+        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None }
     }
 
     /// They do not know the password, or whatever else proves it.
@@ -685,7 +837,12 @@ impl No {
     }
 
     pub fn syntax(text: String) -> Self {
-        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false }
+        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false, guess: None }
+    }
+
+    /// It was this guess.
+    pub fn guessed(self, fingerprint: u64) -> Self {
+        Self { guess: Some(fingerprint), ..self }
     }
 
     /// It was this account's proof that failed.

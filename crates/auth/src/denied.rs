@@ -25,6 +25,13 @@ pub enum Denied {
         /// After this long it makes sense to try again.
         wait: Duration,
     },
+    /// There were so many guesses from that network that nothing is looked at for a while.
+    Blocked {
+        /// How many guesses it takes.
+        guesses: u32,
+        /// After this long it is over.
+        wait: Duration,
+    },
     /// The account has as many sessions from that network as it may have. The password was right.
     TooManySessions {
         /// How many that is.
@@ -45,12 +52,20 @@ impl Denied {
             Self::Temporary => "Logging in is not possible for the moment: try again in a few minutes",
             Self::NotAllowedHere => "This account may not log in from here or in that name",
             Self::PrivacyRequired => "Logging in needs TLS here: use STARTTLS or a port with TLS",
+            Self::Blocked { guesses, wait } => {
+                let minutes = wait.as_secs().div_ceil(60).max(1);
+                return format!(
+                    "{guesses} different passwords were tried from your network, which is the limit: try again in {minutes} minutes"
+                );
+            }
             Self::TooManySessions { most } => {
                 return format!(
                     "This account has {most} sessions from your network already, which is the limit"
                 );
             }
-            Self::TooManyFailures { .. } => "Too many logins failed from your network: try again in a minute",
+            Self::TooManyFailures { .. } => {
+                "50 failed logins of your network are waiting already, which is the limit: try again in a minute"
+            }
         };
         one_line(text)
     }

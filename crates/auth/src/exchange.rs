@@ -1,9 +1,11 @@
 //! One SASL exchange, step by step. The caller does base64 and the framing of its protocol.
 
+use crate::app_password;
 use crate::auth::{Auth, ChannelBinding, Found, No, Peer};
 use crate::claim::Claim;
 use crate::denied::Denied;
-use culver_directory::{Account, Login};
+use crate::scheme::Stored;
+use culver_directory::{Account, AppPassword, Login};
 use culver_sasl::oauth::{self, Bearer};
 use culver_sasl::plain::{LOGIN_PASSWORD, LOGIN_USER, Plain};
 use culver_sasl::scram::{self, Binding, ClientFirst, Hash, Refused, Server};
@@ -43,6 +45,8 @@ struct Scram {
     claim: Claim,
     /// The account, if it exists and can be proven by SCRAM; otherwise why not, for the log.
     found: Result<Found, &'static str>,
+    /// Its app passwords, each form that can be proven.
+    apps: Vec<AppPassword>,
 }
 
 /// What comes next.
@@ -177,9 +181,16 @@ impl Exchange {
         let channel = self.channel_data(hash, &first.binding)?;
         let authorize = first.authorize.clone().unwrap_or_default();
         let claim = self.auth.claim(first.user.as_bytes(), authorize.as_bytes())?;
+        let mut forms = Vec::new();
         let (stored, found) = match self.auth.find_stored(&claim, &self.peer).await? {
             None => Err("unknown user"),
-            Some(found) => self.scram_stored(hash, &found, &claim.login).await?.map(|stored| (stored, found)),
+            Some(found) => {
+                if hash == Hash::Sha256 {
+                    forms = self.app_forms(&found.account).await?;
+                }
+                let like = forms.first().map(|(form, _)| form);
+                self.scram_stored(hash, &found, &claim.login, like).await?.map(|stored| (stored, found))
+            }
         }
         .map_or_else(
             // The names of accounts are not told: one that does not exist has a salt too.
@@ -188,30 +199,42 @@ impl Exchange {
         );
         let nonce = self.nonce().map_err(|(_, no)| no)?;
         let user = first.user.clone();
-        let server = Server::new(first, stored, &nonce, channel);
+        let (forms, apps): (Vec<_>, Vec<_>) = forms.into_iter().unzip();
+        let server = Server::new(first, stored, &nonce, channel).or(forms);
         let challenge = server.challenge().as_bytes().to_vec();
-        self.step = Step::Scram(Box::new(Scram { server, user, claim, found }));
+        self.step = Step::Scram(Box::new(Scram { server, user, claim, found, apps }));
         Ok(challenge)
     }
 
-    /// What SCRAM needs of an account, or why it cannot be had.
+    /// What SCRAM needs of app passwords.
+    async fn app_forms(&self, account: &Account) -> Result<Vec<(scram::Stored, AppPassword)>, No> {
+        let all = self.auth.app_passwords(account, &self.peer).await?;
+        let forms = app_password::for_scram(&all).into_iter();
+        Ok(forms.map(|(index, form)| (form, all[index].clone())).collect())
+    }
+
+    /// What SCRAM needs of an account, or why it cannot be had. `like` is a form of its app passwords.
     async fn scram_stored(
         &self,
         hash: Hash,
         found: &Found,
         login: &Login,
+        like: Option<&scram::Stored>,
     ) -> Result<Result<scram::Stored, &'static str>, No> {
-        let Some(stored) = self.auth.stored(&found.account, &self.peer)? else {
-            return Ok(Err("no password that SCRAM could use"));
-        };
-        if let Some(scram) = stored.scram(hash) {
+        let stored = self.auth.stored(&found.account, &self.peer)?;
+        if let Some(scram) = stored.as_ref().and_then(|s| s.scram(hash)) {
             return Ok(Ok(scram));
         }
-        let Some(clear) = stored.clear().map(<[u8]>::to_vec) else {
-            return Ok(Err("the password's scheme does not serve this mechanism"));
+        let like = like.cloned();
+        let Some(clear) = stored.as_ref().and_then(Stored::clear).map(<[u8]>::to_vec) else {
+            // Its own password cannot be proven so, but its app passwords can.
+            return Ok(like.ok_or("nothing is stored that serves this mechanism"));
         };
         let salt = self.auth.seed(login.as_str());
-        let derive = move || scram::Stored::derive(hash, &clear, &salt[..16], scram::ITERATIONS);
+        let derive = move || match like {
+            Some(like) => like.derive_like(&clear),
+            None => scram::Stored::derive(hash, &clear, &salt[..16], scram::ITERATIONS),
+        };
         Ok(self.auth.hash(derive).await.ok_or("the thread that hashes has ended"))
     }
 
@@ -241,10 +264,16 @@ impl Exchange {
     }
 
     async fn scram_last(&self, scram: Scram, message: &[u8]) -> Result<Progress, Failed> {
-        let Scram { server, user, claim, found } = scram;
-        let done = match (server.finish(message), found) {
+        let Scram { server, user, claim, found, apps } = scram;
+        let done = match (server.finish_by(message), found) {
             (Err(Refused::Malformed(why)), _) => Err(No::syntax(why.to_string())),
-            (Ok(last), Ok(found)) => self.let_in(found, &claim, Some(last)).await,
+            (Ok((index, last)), Ok(found)) => match index.checked_sub(1).and_then(|index| apps.get(index)) {
+                None => self.let_in(found, &claim, Some(last)).await,
+                Some(app) => {
+                    let account = self.auth.let_in_by(app, found, &claim, &self.peer).await;
+                    account.map(|account| Progress::Done { account, final_message: Some(last.into_bytes()) })
+                }
+            },
             (Err(why), Ok(found)) => Err(No::wrong(&why.to_string()).of(&found.account)),
             (_, Err(why)) => Err(No::wrong(why)),
         };
@@ -258,7 +287,7 @@ impl Exchange {
             let found =
                 self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
-            let states = stored.as_ref().and_then(crate::scheme::Stored::cram_md5);
+            let states = stored.as_ref().and_then(Stored::cram_md5);
             let states = states.ok_or_else(|| No::wrong(OTHER_SCHEME).of(&found.account))?;
             if !response.verify(states, challenge) {
                 return Err(No::wrong(MISMATCH).of(&found.account));
@@ -334,10 +363,11 @@ impl Exchange {
         let tokens = self.auth.backends.tokens.as_ref();
         let tokens = tokens.ok_or_else(|| No::wrong("no source of tokens is configured"))?;
         if bearer.token.is_empty() {
-            return Err(No::wrong("no token was sent"));
+            return Err(No::wrong("no token was sent").guessed(0));
         }
         let claims = tokens.verify(&bearer.token).await.map_err(|why| self.auth.outage(&why, &self.peer))?;
-        let claims = claims.ok_or_else(|| No::wrong("the token is not good"))?;
+        let guess = self.auth.fingerprint(bearer.token.as_bytes());
+        let claims = claims.ok_or_else(|| No::wrong("the token is not good").guessed(guess))?;
         let authorize = bearer.user.as_deref().unwrap_or_default();
         let claim = Claim::parse(claims.user.as_bytes(), authorize.as_bytes(), None);
         let claim = claim.map_err(|why| No::wrong(&format!("the token is of {:?}: {why}", claims.user)))?;

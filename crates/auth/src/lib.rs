@@ -7,7 +7,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod app_password;
 mod auth;
+mod blocks;
 mod cache;
 mod claim;
 mod denied;
@@ -23,7 +25,9 @@ pub mod sasl {
 }
 
 pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Memory, Peer, Secured};
+pub use blocks::{Block, BlockSettings};
 pub use claim::MASTERS;
 pub use denied::Denied;
 pub use exchange::{Exchange, Progress};
+pub use penalty::network;
 pub use seats::{Seat, Seats};

@@ -128,6 +128,22 @@ section! {
     }
 }
 
+choice! {
+    /// How weak passwords are stored anew.
+    Rehash {
+        /// Not at all.
+        "no" => No,
+        /// Serves PLAIN and SCRAM.
+        "scram-sha-256" => ScramSha256,
+        /// Hardest to guess for a thief.
+        "argon2id" => Argon2id,
+        /// Read by many other programs.
+        "sha512-crypt" => Sha512Crypt,
+        /// bcrypt.
+        "blf-crypt" => BlfCrypt,
+    } default No
+}
+
 section! {
     /// Who may log in, and how.
     Auth {
@@ -137,6 +153,19 @@ section! {
         failure_delay: Duration = Duration::from_secs(2), Reload, "\"5s\"";
         /// A connection is closed after so many failed logins.
         max_failures: u32 = 10, Reload, "3";
+        /// After so many different wrong passwords for one account from one network (an IPv4 address, an IPv6 /48) within
+        /// `block_period`, that account is blocked for that network; a client that repeats an old password counts once.
+        /// `culver auth blocks` lists and lifts blocks. 0: never.
+        block_after: u32 = 20, Reload, "10";
+        /// The same for all accounts together: then the network is blocked as a whole. Many people may share an address. 0: never.
+        block_network_after: u32 = 200, Reload, "1000";
+        /// Wrong passwords are counted over so long.
+        block_period: Duration = Duration::from_secs(15 * 60), Reload, "\"1h\"";
+        /// A block lasts so long.
+        block_time: Duration = Duration::from_secs(15 * 60), Reload, "\"1h\"";
+        /// Passwords in the built-in directory that are stored by a weak scheme (MD5, DES) are stored anew by this one when their
+        /// owners log in with them. `no`: they stay as they are, and the log tells.
+        rehash: Rehash = Rehash::No, Reload, "\"scram-sha-256\"";
         /// SASL mechanisms that are offered, the preferred ones first. Empty: PLAIN and LOGIN, SCRAM and CRAM-MD5 when every
         /// password is stored so that they work for all, EXTERNAL to clients with a certificate, OAUTHBEARER and XOAUTH2 when
         /// there is a source for tokens. Clients take the strongest one before anybody knows who they are: what is named here

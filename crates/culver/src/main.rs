@@ -44,10 +44,20 @@ enum Command {
     Release(migrate::release::Arguments),
     /// Accounts of the built-in directory.
     User(WithConfig<culver_admin::UserCommand>),
+    /// What the running server remembers of logins.
+    Auth(WithConfig<AuthCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
+}
+
+/// `culver auth`.
+#[derive(Subcommand)]
+enum AuthCommand {
+    /// Who guessed too much and is not looked at for a while.
+    #[command(subcommand)]
+    Blocks(culver_admin::BlocksCommand),
 }
 
 /// A command that needs the configuration.
@@ -89,6 +99,12 @@ fn run(command: Command) -> Result<()> {
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
+            Ok(())
+        }
+        Command::Auth(with) => {
+            let settings = config_command::read(&with.config)?.settings;
+            let AuthCommand::Blocks(command) = &with.command;
+            println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
             Ok(())
         }
         Command::Route(with) => {

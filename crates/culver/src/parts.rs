@@ -6,8 +6,10 @@ use crate::sources;
 pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use culver_admin::control::{AuthVerbs, Control};
 use culver_auth::sasl::Mechanism;
-use culver_auth::{Auth, AuthSettings, Backends, MASTERS, Memory};
+use culver_auth::scheme::Make;
+use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
@@ -90,6 +92,16 @@ impl Parts {
         })
     }
 
+    /// Who checks logins. Its memory is that of all services.
+    pub fn auth(&self, settings: &Settings) -> Arc<Auth> {
+        auth(settings, &self.lasting)
+    }
+
+    /// The verbs of administration that need the running server.
+    pub fn control(&self) -> Control {
+        Control::new(vec![Arc::new(AuthVerbs(self.lasting.memory.clone()))])
+    }
+
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
         Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
@@ -139,15 +151,34 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
 }
 
-fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
-    let named: Vec<Mechanism> = settings.auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
+/// Who checks logins. All services remember the same failures.
+fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+    let auth = &settings.auth;
+    let named: Vec<Mechanism> = auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
     let auth = AuthSettings {
-        failure_delay: settings.auth.failure_delay,
-        tls_required: settings.auth.require_tls,
+        failure_delay: auth.failure_delay,
+        tls_required: auth.require_tls,
         mechanisms: Some(named).filter(|named| !named.is_empty()),
-        master_separator: settings.auth.master_separator.chars().next(),
-        anonymous: Some(settings.auth.anonymous_user.clone()).filter(|name| !name.is_empty()),
+        master_separator: auth.master_separator.chars().next(),
+        anonymous: Some(auth.anonymous_user.clone()).filter(|name| !name.is_empty()),
+        blocks: BlockSettings {
+            guesses: auth.block_after,
+            network_guesses: auth.block_network_after,
+            period: auth.block_period,
+            length: auth.block_time,
+        },
+        rehash: match auth.rehash {
+            set::Rehash::No => None,
+            set::Rehash::ScramSha256 => Some(Make::ScramSha256),
+            set::Rehash::Argon2id => Some(Make::Argon2id),
+            set::Rehash::Sha512Crypt => Some(Make::Sha512Crypt),
+            set::Rehash::BlfCrypt => Some(Make::BlfCrypt),
+        },
     };
+    Auth::build(lasting.backends.clone(), auth, lasting.events.clone(), lasting.memory.clone())
+}
+
+fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let imap = ImapSettings {
@@ -162,8 +193,8 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { backends, store, tls, events, memory } = lasting;
-    let auth = Auth::build(backends.clone(), auth, events.clone(), memory.clone());
+    let Lasting { store, tls, events, .. } = lasting;
+    let auth = auth(settings, lasting);
     let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap })
 }

@@ -6,7 +6,7 @@ use crate::{config_command, serve};
 use anyhow::{Context, Result};
 use culver_config::Settings;
 use culver_events::{Event, Events};
-use culver_net::{Front, Listener, Stopper, Tasks, TlsAcceptor};
+use culver_net::{Front, Listener, Stopper, Tasks, TlsAcceptor, UnixPath};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +93,10 @@ impl Server {
             let name = format!("{} on {}", listener.name, listener.address());
             helpers.spawn(name, culver_net::accept(listener, service, front.clone()));
         }
+        self.open_control(&parts, &front, &helpers);
+        let stop = stopper.shutdown();
+        let uses = parts.auth(&self.settings).write_uses(async move { stop.wait().await });
+        helpers.spawn("last uses of app passwords", uses);
         drop(front);
         if let Some(tls) = &self.tls {
             let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());
@@ -121,6 +125,24 @@ impl Server {
         parts.close().await;
         events.emit(Event::Stopped { cut });
         Ok(())
+    }
+
+    /// The door for verbs that need the running server. Without it mail is served all the same.
+    fn open_control(&self, parts: &Parts, front: &Front, helpers: &Tasks) {
+        let path = culver_admin::control::path(&self.settings.state_dir);
+        // Root may connect anyhow, and whoever we are.
+        let at = UnixPath { path: path.clone(), mode: 0o600, uid: None, gid: None };
+        match Listener::bind_unix("control", &at) {
+            Ok(listener) => {
+                let accepting = culver_net::accept(listener, Arc::new(parts.control()), front.clone());
+                helpers.spawn("control", accepting);
+            }
+            Err(why) => {
+                let text =
+                    format!("{}: {why}; verbs that ask the running server will not work", path.display());
+                self.events.emit(Event::message(culver_events::Level::Warning, "control", text));
+            }
+        }
     }
 
     fn reload(&mut self, parts: &Parts) {

@@ -7,7 +7,7 @@
 //! While the source cannot be asked, accounts that it knew are still used to deliver mail and to let in whoever proved the
 //! password, for a limited time. Whether a password is right is never answered from there.
 
-use crate::{Account, Credentials, Login, Outage, Proof, Route, Source, Verdict};
+use crate::{Account, AppPassword, Credentials, Login, Outage, Proof, Route, Source, Verdict};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -209,6 +209,24 @@ impl Source for Cached {
         }
         domains.insert(key, (Instant::now(), known));
         Ok(known)
+    }
+
+    async fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Outage> {
+        self.source.app_passwords(account).await
+    }
+
+    async fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Outage> {
+        self.source.app_password_used(account, device, at, address).await
+    }
+
+    async fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Outage> {
+        self.source.replace_password(account, old, new).await
     }
 
     fn serves(&self, proof: Proof) -> bool {

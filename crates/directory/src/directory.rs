@@ -5,7 +5,7 @@
 //! chain are in [`crate::chain`].
 
 use crate::chain::{Answer, End, Results, Skip, Walk};
-use crate::{Account, Login, Route, Secret, Switch};
+use crate::{Account, AppPassword, Login, Route, Secret, Switch};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -146,6 +146,37 @@ pub trait Source: Send + Sync {
         Ok(names.iter().any(|name| name.rsplit_once('@').is_some_and(|(_, own)| own == domain)))
     }
 
+    /// The app passwords of one of its accounts.
+    ///
+    /// # Errors
+    /// When the source cannot be asked now.
+    async fn app_passwords(&self, _account: &str) -> Result<Vec<AppPassword>, Outage> {
+        Ok(Vec::new())
+    }
+
+    /// Notes when an app password was used, and from where.
+    ///
+    /// # Errors
+    /// When the source cannot be written to now.
+    async fn app_password_used(
+        &self,
+        _account: &str,
+        _device: &str,
+        _at: i64,
+        _address: &str,
+    ) -> Result<(), Outage> {
+        Ok(())
+    }
+
+    /// Stores a password anew, if it is still stored as `old`. `false` when it is not, or passwords here are not ours to
+    /// write.
+    ///
+    /// # Errors
+    /// When the source cannot be written to now.
+    async fn replace_password(&self, _account: &str, _old: &str, _new: &str) -> Result<bool, Outage> {
+        Ok(false)
+    }
+
     /// Is every password stored so that this can be proven, as far as is known? A server names its mechanisms before it
     /// knows who comes, and clients take the strongest: one that is offered must work for all.
     fn serves(&self, _proof: Proof) -> bool {
@@ -279,6 +310,52 @@ impl Directory {
     /// The sources that say who is who.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<dyn Source>> {
         self.accounts().map(|link| &link.source)
+    }
+
+    fn every(&self) -> impl Iterator<Item = &Arc<dyn Source>> {
+        self.links.iter().filter(|link| !link.deny && !link.master).map(|link| &link.source)
+    }
+
+    /// The app passwords of an account, from all sources.
+    ///
+    /// # Errors
+    /// When a source cannot be asked now.
+    pub async fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Outage> {
+        let mut all = Vec::new();
+        for source in self.every() {
+            all.extend(source.app_passwords(account).await?);
+        }
+        Ok(all)
+    }
+
+    /// Notes when an app password was used, and from where.
+    ///
+    /// # Errors
+    /// When a source cannot be written to now.
+    pub async fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Outage> {
+        for source in self.every() {
+            source.app_password_used(account, device, at, address).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a password anew, if a source still has it as `old`.
+    ///
+    /// # Errors
+    /// When a source cannot be written to now.
+    pub async fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Outage> {
+        for source in self.every() {
+            if source.replace_password(account, old, new).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Can all accounts of all sources prove their passwords so?

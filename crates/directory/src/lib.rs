@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod account;
+mod app_password;
 pub mod builtin;
 mod cached;
 pub mod chain;
@@ -26,6 +27,7 @@ mod tls;
 mod token;
 
 pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};
+pub use app_password::AppPassword;
 pub use cached::{CacheSettings, Cached};
 pub use culver_base::Network;
 pub use directory::{Credentials, Directory, Link, Outage, Outcome, Proof, Prove, Serves, Source, Verdict};

@@ -1,6 +1,6 @@
 //! The enum of what happened.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How important a line is.
@@ -155,6 +155,19 @@ pub enum Event {
         /// From where the last one came.
         from: Origin,
     },
+    /// Somebody guessed too much and is not looked at for a while.
+    Blocked {
+        /// The network, as its first address.
+        network: IpAddr,
+        /// The account that is blocked from there, as its name was given; `None` for all.
+        account: Option<String>,
+        /// After so many different guesses.
+        guesses: u32,
+        /// For how long.
+        seconds: u64,
+        /// Where the last guess came from.
+        from: Origin,
+    },
     /// A login failed.
     LoginFailed {
         /// What was tried.
@@ -167,6 +180,13 @@ pub enum Event {
         /// The canonical name.
         account: String,
         /// The scheme, such as `CRYPT`.
+        scheme: String,
+    },
+    /// A password that was stored by a weak scheme has been stored anew, when its owner logged in with it.
+    PasswordRehashed {
+        /// The canonical name.
+        account: String,
+        /// The scheme that it had.
         scheme: String,
     },
     /// A session ended.
@@ -201,6 +221,30 @@ pub enum Event {
         what: String,
         /// The session's id; empty when there is none.
         session: String,
+    },
+    /// An account took a step of its quota's life cycle.
+    Quota {
+        /// Whose.
+        account: String,
+        /// The step: `warned`, `over`, `over-again`, `border`, `below`, `eased`, `disabled`, `enabled`.
+        step: String,
+        /// How full it is, in percent.
+        percent: u64,
+        /// Octets that it keeps.
+        storage: u64,
+        /// Messages.
+        messages: u64,
+        /// When something will come of it, in seconds of Unix time: for `over`, when receiving is disabled.
+        until: Option<i64>,
+    },
+    /// A count of all files found another sum than was kept; it is put right.
+    QuotaDrift {
+        /// Whose.
+        account: String,
+        /// Octets and messages that were known.
+        known: (u64, u64),
+        /// Octets and messages that are there.
+        counted: (u64, u64),
     },
     /// A task of the server panicked. Its session has ended; all others go on.
     TaskPanicked {
@@ -252,11 +296,16 @@ impl Event {
             | Self::CertificatesLoaded { .. }
             | Self::Login { .. }
             | Self::LoginAs { .. }
+            | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
-            | Self::SessionEnded { .. } => Level::Info,
-            Self::SessionsNearLimit { .. } => Level::Warning,
+            | Self::SessionEnded { .. }
+            | Self::Quota { .. } => Level::Info,
+            Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
-            Self::Stopped { .. } | Self::WeakPassword { .. } | Self::Repaired { .. } => Level::Warning,
+            Self::Stopped { .. }
+            | Self::WeakPassword { .. }
+            | Self::Repaired { .. }
+            | Self::QuotaDrift { .. } => Level::Warning,
             Self::ReloadFailed { .. }
             | Self::CertificateProblem { .. }
             | Self::AcceptFailed { .. }
@@ -281,10 +330,14 @@ impl Event {
             Self::Login { .. } => "login",
             Self::LoginAs { .. } => "login-as",
             Self::SessionsNearLimit { .. } => "sessions-near-limit",
+            Self::Blocked { .. } => "blocked",
             Self::LoginFailed { .. } => "login-failed",
             Self::WeakPassword { .. } => "weak-password",
+            Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
             Self::Repaired { .. } => "repaired",
+            Self::Quota { .. } => "quota",
+            Self::QuotaDrift { .. } => "quota-drift",
             Self::Fault { .. } => "fault",
             Self::TaskPanicked { .. } => "task-panicked",
             Self::Message { .. } => "message",
@@ -298,6 +351,7 @@ impl Event {
             | Self::Login { from, .. }
             | Self::LoginAs { from, .. }
             | Self::SessionsNearLimit { from, .. }
+            | Self::Blocked { from, .. }
             | Self::LoginFailed { from, .. }
             | Self::SessionEnded { from, .. } => Some(from),
             _ => None,

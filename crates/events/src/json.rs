@@ -48,10 +48,14 @@ fn own(event: &Event) -> Value {
         Event::SessionsNearLimit { account, open, limit, .. } => {
             json!({"account": account, "open": open, "limit": limit})
         }
+        Event::Blocked { network, account, guesses, seconds, .. } => json!({
+            "network": network.to_string(), "account": account, "guesses": guesses, "seconds": seconds,
+        }),
         Event::LoginFailed { attempt, .. } => json!({
             "user": attempt.user, "method": attempt.method, "reason": attempt.reason,
             "attempts": attempt.attempts, "elapsed_ms": attempt.elapsed.as_millis() as u64,
         }),
+        Event::PasswordRehashed { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::WeakPassword { account, scheme } => json!({"account": account, "scheme": scheme}),
         Event::SessionEnded { account, why, received, sent, .. } => {
             json!({"account": account, "why": why, "received": received, "sent": sent})
@@ -59,6 +63,14 @@ fn own(event: &Event) -> Value {
         Event::Repaired { account, mailbox, file, why } => {
             json!({"account": account, "mailbox": mailbox, "file": file, "why": why})
         }
+        Event::Quota { account, step, percent, storage, messages, until } => json!({
+            "account": account, "step": step, "percent": percent, "storage": storage, "messages": messages,
+            "until": until,
+        }),
+        Event::QuotaDrift { account, known, counted } => json!({
+            "account": account, "known": {"storage": known.0, "messages": known.1},
+            "counted": {"storage": counted.0, "messages": counted.1},
+        }),
         Event::Fault { account, what, session } => {
             json!({"account": account, "what": what, "session": session})
         }

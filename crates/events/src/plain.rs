@@ -36,6 +36,11 @@ pub fn render(event: &Event) -> String {
             clean(account),
             about(from)
         ),
+        Event::Blocked { network, account, guesses, seconds, from } => format!(
+            "{} blocked from {network} for {seconds} s after {guesses} different guesses (culver auth blocks list); {}",
+            account.as_deref().map_or_else(|| "everybody".to_owned(), clean),
+            about(from)
+        ),
         Event::LoginFailed { attempt, from } => format!(
             "login failed for <{}> by {}: {}; attempt {} after {} s; {}",
             clean(&attempt.user),
@@ -51,6 +56,13 @@ pub fn render(event: &Event) -> String {
             clean(scheme),
             clean(account)
         ),
+        Event::PasswordRehashed { account, scheme } => {
+            format!(
+                "the password of {}, stored by the weak scheme {}, was stored anew",
+                clean(account),
+                clean(scheme)
+            )
+        }
         Event::SessionEnded { account, why, received, sent, from } => format!(
             "session of {} ended: {}; in={received} out={sent}; {}",
             account.as_deref().map_or_else(|| "nobody".to_owned(), clean),
@@ -60,6 +72,25 @@ pub fn render(event: &Event) -> String {
         Event::Repaired { account, mailbox, file, why } => {
             format!("repaired {} of {} ({}): {}", line(file), clean(account), line(mailbox), line(why))
         }
+        Event::Quota { account, step, percent, storage, messages, until } => {
+            let mut text = format!(
+                "quota of {}: {step} at {percent} %, octets={storage} messages={messages}",
+                clean(account)
+            );
+            if let Some(until) = until.and_then(|until| u64::try_from(until).ok()) {
+                let until = crate::clock::rfc3339(std::time::Duration::from_secs(until));
+                text.push_str(&format!("; receiving is disabled at {until}"));
+            }
+            text
+        }
+        Event::QuotaDrift { account, known, counted } => format!(
+            "the usage of {} was known wrongly and is put right: octets {} instead of {}, messages {} instead of {}",
+            clean(account),
+            counted.0,
+            known.0,
+            counted.1,
+            known.1
+        ),
         Event::Fault { account, what, session } => {
             let mut text = line(what);
             if !account.is_empty() {

@@ -19,12 +19,15 @@ use crate::store::{Auto, Common};
 use crate::subscriptions::{self, Subscriptions};
 use crate::sync::Force;
 use crate::tree::{Node, Repairs, Tree};
+use crate::usage::Ledger;
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
 use culver_store::io::{Dir, Durability, EntryKind, Fs, Timestamp};
-use culver_store::{Account, Failure, ListedMailbox, Mailbox, Place, Refusal, Result, Spool, Subscribed};
+use culver_store::{
+    Account, AccountUsage, Failure, ListedMailbox, Look, Mailbox, Place, Refusal, Result, Spool, Subscribed,
+};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
@@ -50,6 +53,9 @@ pub struct MaildirAccount {
     naming: tokio::sync::Mutex<()>,
     special: tokio::sync::Mutex<Option<SpecialUses>>,
     cache: Mutex<Cache>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) ledger_written: Mutex<Option<(usize, u32)>>,
+    pub(crate) counting: tokio::sync::Mutex<()>,
     prepared: OnceCell<()>,
 }
 
@@ -78,6 +84,9 @@ impl MaildirAccount {
             naming: tokio::sync::Mutex::default(),
             special: tokio::sync::Mutex::default(),
             cache: Mutex::default(),
+            ledger: Mutex::default(),
+            ledger_written: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
             prepared: OnceCell::new(),
             common,
         }
@@ -147,7 +156,7 @@ impl MaildirAccount {
 
     // ---- jobs ------------------------------------------------------------------------------------------------------
 
-    async fn job<T, F>(&self, work: F) -> Result<T>
+    pub(crate) async fn job<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Fs) -> T + Send + 'static,
@@ -155,7 +164,7 @@ impl MaildirAccount {
         Ok(self.common.io.run(self.place.owner, work).await?)
     }
 
-    async fn in_root<T, F>(&self, work: F) -> Result<io::Result<T>>
+    pub(crate) async fn in_root<T, F>(&self, work: F) -> Result<io::Result<T>>
     where
         T: Send + 'static,
         F: FnOnce(&Dir<'_>) -> io::Result<T> + Send + 'static,
@@ -164,7 +173,7 @@ impl MaildirAccount {
         self.job(move |fs| work(&fs.open_root(&root)?)).await
     }
 
-    fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
+    pub(crate) fn failure(&self, doing: &'static str, cause: io::Error) -> Failure {
         match cause.kind() {
             io::ErrorKind::WouldBlock => {
                 Refusal::InUse("Another program holds a lock; try again later".into()).into()
@@ -173,7 +182,7 @@ impl MaildirAccount {
         }
     }
 
-    fn control_root(&self) -> PathBuf {
+    pub(crate) fn control_root(&self) -> PathBuf {
         self.place.control.clone().unwrap_or_else(|| self.place.root.clone())
     }
 
@@ -210,7 +219,7 @@ impl MaildirAccount {
     // ---- the list --------------------------------------------------------------------------------------------------
 
     /// The tree of mailboxes and the subscriptions, as they are now.
-    async fn look(&self) -> Result<(Arc<Tree>, Arc<Vec<MailboxName>>)> {
+    pub(crate) async fn look(&self) -> Result<(Arc<Tree>, Arc<Vec<MailboxName>>)> {
         let (tree, stamp, read) = {
             let cache = self.cache.lock();
             (cache.tree.clone(), cache.subscriptions_stamp, cache.subscriptions_read)
@@ -260,7 +269,20 @@ impl MaildirAccount {
         names
     }
 
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    pub(crate) fn account(&self) -> &str {
+        &self.place.account
+    }
+
+    pub(crate) fn state_folder(&self) -> PathBuf {
+        self.state.clone()
+    }
+
     fn forget_list(&self) {
+        self.ledger.lock().names_changed();
         let mut cache = self.cache.lock();
         cache.tree = Arc::default();
         cache.listed = None;
@@ -314,8 +336,16 @@ impl MaildirAccount {
             return Err(Refusal::NonExistent.into());
         }
         let mailbox = MaildirMailbox::open(self.mailbox_place(name)?).await?;
+        self.ledger.lock().opened(name, &mailbox);
         slot.mailbox = Some(mailbox.clone());
         Ok(mailbox)
+    }
+
+    /// A mailbox that is open.
+    pub(crate) async fn in_use(&self, name: &MailboxName) -> Option<Arc<MaildirMailbox>> {
+        let slot = self.slots.lock().get(name).cloned()?;
+        let mailbox = slot.lock().await.mailbox.clone();
+        mailbox.filter(|m| !m.is_gone())
     }
 
     pub(crate) fn names(&self) -> Names {
@@ -336,6 +366,7 @@ impl MaildirAccount {
                 // Whoever opens it now waits for the slot.
                 if let Some(mailbox) = slot.mailbox.take() {
                     mailbox.close().await;
+                    self.closed(&mailbox).await;
                 }
             } else if let Some(mailbox) = &slot.mailbox {
                 mailbox.forget_columns(now);
@@ -344,9 +375,17 @@ impl MaildirAccount {
                 }
             }
         }
+        self.keep_ledger().await;
         self.slots.lock().retain(|_, slot| {
             Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|s| s.mailbox.is_some())
         });
+    }
+
+    /// A mailbox was closed: what is known of it now goes to the ledger.
+    pub(crate) async fn closed(&self, mailbox: &MaildirMailbox) {
+        let name = mailbox.place().name.clone();
+        let core = mailbox.core.lock().await;
+        self.ledger.lock().closed(&name, &core);
     }
 
     pub(crate) async fn take_all(&self) -> Vec<Arc<MaildirMailbox>> {
@@ -613,6 +652,14 @@ impl Account for MaildirAccount {
             return Err(Refusal::Cannot("A mailbox cannot be moved below itself".into()).into());
         }
         self.rename_tree(from, to).await
+    }
+
+    async fn usage(&self, look: Look) -> Result<AccountUsage> {
+        self.look_at_usage(look).await
+    }
+
+    fn announce_limits(&self, storage: Option<u64>, messages: Option<u64>) {
+        self.ledger.lock().announce(crate::maildirsize::Limits { storage, messages });
     }
 
     async fn spool(&self, mailbox: &MailboxName) -> Result<Box<dyn Spool>> {

@@ -17,7 +17,8 @@ use crate::place::uidlist_lock;
 use crate::spool::Staged;
 use crate::sync::Attempt;
 use crate::uidlist::LAST_UID;
-use culver_base::{Flag, InternalDate, ModSeq, Uid};
+use culver_base::{Flag, InternalDate, ModSeq, Uid, UidSet};
+use culver_quota::Usage;
 use culver_snapshot::Record;
 use culver_store::io::{Fs, Timestamp};
 use culver_store::{Appended, Refusal};
@@ -76,10 +77,12 @@ impl Core {
             answers.push(self.place_all(&dirs, request, &mut next, &mut added, &mut placed));
         }
         let Placed { ops, learnt, to_new, to_cur } = placed;
+        let came: UidSet = answers.iter().flatten().flat_map(|a| a.uids.iter().copied()).collect();
         // Letters first, so that the names need not change again at once.
         let mut synced = [(to_new, &dirs.new), (to_cur, &dirs.cur)].into_iter().filter(|(due, _)| *due);
         let synced = synced.try_for_each(|(_, dir)| dir.sync());
         self.commit(keyword_ops(added).chain(ops).collect());
+        self.tell_maildirsize(fs, self.usage_of(came.uids()), Usage::default());
         if !learnt.is_empty() {
             self.cache.add(learnt, &place);
         }

@@ -12,16 +12,18 @@
 //! and UIDVALIDITY are inside: a file that was swapped or left over is recognised by whoever compares them.
 
 use crate::codec::{Reader, Writer};
-use crate::model::{Entry, Folder, Model, Names, Stamps, decode_set, encode_set};
+use crate::model::{Entry, Folder, Model, Names, Stamps, decode_set, encode_set, told_size};
 use culver_base::{InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
 use culver_snapshot::{Flags, KeywordBits, MailboxId, Record, Snapshot, Vanished};
 use parking_lot::RwLock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"CULVCKP1";
 const RECORD: usize = 56;
 const NO_SIZE: u64 = u64::MAX;
+/// Set in a stored size that does not stand in the file's name.
+const UNTOLD: u32 = 1 << 31;
 
 /// Writes a model down.
 pub fn encode(model: &Model, generation: u64) -> Vec<u8> {
@@ -71,7 +73,7 @@ pub fn encode(model: &Model, generation: u64) -> Vec<u8> {
         w.out.extend_from_slice(&r.size.unwrap_or(NO_SIZE).to_le_bytes());
         w.out.extend_from_slice(&r.save_date.to_le_bytes());
         w.out.extend_from_slice(&i32::from(r.internal_date.offset).to_le_bytes());
-        w.out.extend_from_slice(&[0; 4]);
+        w.out.extend_from_slice(&stored_size(&names, r.uid).to_le_bytes());
         all.extend_from_slice(name);
     }
     let mut out = w.out;
@@ -81,6 +83,15 @@ pub fn encode(model: &Model, generation: u64) -> Vec<u8> {
     let crc = crc32fast::hash(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// A file's size and one; 0 when it is not known or too large for this. So that reading need not look into names.
+fn stored_size(names: &Names, uid: Uid) -> u32 {
+    let size = |octets: Option<u64>| octets.and_then(|n| u32::try_from(n + 1).ok()).filter(|n| *n < UNTOLD);
+    match names.untold(uid) {
+        Some(octets) => size(Some(octets)).map_or(0, |n| n | UNTOLD),
+        None => size(names.octets(uid)).unwrap_or(0),
+    }
 }
 
 /// Reads a model back, with its generation. `None` when anything is off.
@@ -130,6 +141,8 @@ pub(crate) fn decode_body(r: &mut Reader<'_>) -> Option<(Model, u64)> {
     let n = r.count(RECORD)?;
     let mut behind = BTreeSet::new();
     let mut places = Vec::with_capacity(n);
+    let mut octets = 0u64;
+    let mut untold = BTreeMap::new();
     for _ in 0..n {
         let mut f = Reader::new(r.take(RECORD)?);
         let uid = Uid::new(u32::from_le_bytes(f.array()?))?;
@@ -145,6 +158,7 @@ pub(crate) fn decode_body(r: &mut Reader<'_>) -> Option<(Model, u64)> {
         }
         let save_date = i64::from_le_bytes(f.array()?);
         let offset = i16::try_from(i32::from_le_bytes(f.array()?)).ok()?;
+        let stored = u32::from_le_bytes(f.array()?);
         let internal_date = InternalDate { unix, offset };
         let record =
             Record { uid, flags: Flags { system, keywords }, mod_seq, internal_date, size, save_date };
@@ -154,11 +168,24 @@ pub(crate) fn decode_body(r: &mut Reader<'_>) -> Option<(Model, u64)> {
         if bits & 2 == 2 {
             behind.insert(uid);
         }
+        let size = u64::from(stored & !UNTOLD).checked_sub(1);
+        octets = octets.saturating_add(size.unwrap_or(0));
+        if size.is_none() || stored & UNTOLD != 0 {
+            untold.insert(uid, size);
+        }
         places.push((uid, if bits & 1 == 1 { Folder::Cur } else { Folder::New }, name_len));
     }
     let mut entries = Vec::with_capacity(n);
     for (uid, folder, len) in places {
-        entries.push((uid, Entry { name: r.take(len)?.into(), folder }));
+        let name = r.take(len)?;
+        // Files of a gigabyte and more, and checkpoints of earlier versions.
+        if untold.get(&uid) == Some(&None)
+            && let Some(size) = told_size(name)
+        {
+            untold.remove(&uid);
+            octets = octets.saturating_add(size);
+        }
+        entries.push((uid, Entry { name: name.into(), folder }));
     }
     if !r.is_at_end() {
         return None;
@@ -168,7 +195,7 @@ pub(crate) fn decode_body(r: &mut Reader<'_>) -> Option<(Model, u64)> {
     snapshot.vanished = Vanished::from_parts(complete_since, log);
     let model = Model {
         snapshot: Arc::new(snapshot),
-        names: Arc::new(RwLock::new(Names::from_sorted(entries))),
+        names: Arc::new(RwLock::new(Names::from_counted(entries, octets, untold))),
         behind,
         first_recent,
         uidlist_behind,

@@ -5,6 +5,7 @@ use crate::filename;
 use crate::model::{Entry, Folder, Op, base_of};
 use crate::place::Dirs;
 use culver_base::{SystemFlags, Uid, UidSet};
+use culver_quota::Usage;
 use culver_store::io::{Entries, Fs};
 use rustc_hash::FxHashMap;
 use std::io;
@@ -18,7 +19,9 @@ impl Core {
         let wanted: UidSet = deleted.map(|(_, r)| r.uid).collect();
         let (gone, failure) = self.unlink(&dirs, &wanted);
         if !gone.is_empty() {
+            let went = self.usage_of(gone.uids());
             self.commit(vec![Op::Expunge(gone.clone())]);
+            self.tell_maildirsize(fs, Usage::default(), went);
         }
         match failure {
             Some(e) if gone.is_empty() => Err(self.failure("removing messages", e)),

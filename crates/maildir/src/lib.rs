@@ -28,6 +28,7 @@ pub mod keywords;
 pub mod layout;
 pub mod list;
 pub mod mailbox;
+pub mod maildirsize;
 pub mod model;
 pub mod open;
 pub mod place;
@@ -45,6 +46,7 @@ pub mod tree;
 pub mod uidl;
 pub mod uidlist;
 pub mod uidvalidity;
+pub mod usage;
 pub mod visit;
 pub mod watch;
 

@@ -19,12 +19,12 @@ use crate::transfer;
 use crate::visit::Batch;
 use crate::watch::{Pending, Watches};
 use async_trait::async_trait;
-use culver_base::{Uid, UidSet};
+use culver_base::{SystemFlags, Uid, UidSet};
 use culver_snapshot::{Presence, Snapshot};
 use culver_store::io::Fs;
 use culver_store::{
-    Appended, ColumnTable, Failure, Mailbox, NewMessage, Refusal, Result, Spooled, StoreFlags, Stored,
-    Transfer, Transferred, Visit, Visited,
+    Appended, ColumnTable, Failure, Mailbox, NewMessage, Reclaimable, Refusal, Result, Spooled, StoreFlags,
+    Stored, Transfer, Transferred, Usage, Visit, Visited,
 };
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
@@ -499,6 +499,17 @@ impl Mailbox for MaildirMailbox {
 
     async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable> {
         self.column_table(uids).await
+    }
+
+    fn usage(&self) -> Reclaimable {
+        let snapshot = self.snapshot();
+        let names = self.names.read();
+        let deleted = snapshot.iter().filter(|r| r.flags.system.contains(SystemFlags::DELETED));
+        let deleted = deleted.map(|r| Usage { storage: names.octets(r.uid).unwrap_or(0), messages: 1 });
+        Reclaimable {
+            deleted: if snapshot.counts().deleted == 0 { Usage::default() } else { deleted.sum() },
+            all: names.usage(),
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

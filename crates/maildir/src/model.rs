@@ -8,6 +8,7 @@
 
 use crate::codec::{Reader, Writer};
 use culver_base::{InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidSet, UidValidity};
+use culver_quota::Usage;
 use culver_snapshot::{Flags, KeywordBits, MailboxId, Record, Snapshot};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,6 +47,11 @@ pub fn base_of(name: &[u8]) -> &[u8] {
     memchr::memchr(b':', name).map_or(name, |i| &name[..i])
 }
 
+/// Octets as stored, if the name tells them (`S=`).
+pub fn told_size(name: &[u8]) -> Option<u64> {
+    memchr::memchr(b',', name).and_then(|_| crate::filename::sizes(name).stored)
+}
+
 /// File names by UID, and UIDs by base. The second direction is built when it is first asked for: opening a mailbox
 /// that nobody touched does not need it.
 #[derive(Default)]
@@ -55,6 +61,10 @@ pub struct Names {
     new: BTreeSet<Uid>,
     by_base: Option<HashMap<u64, Uid, BuildIdentity>>,
     keys: RandomState,
+    /// Octets of all files whose size is known.
+    octets: u64,
+    /// Messages whose names do not tell their size, with what `stat` told.
+    untold: BTreeMap<Uid, Option<u64>>,
 }
 
 /// Keys are hashes already, made with secret keys: nobody can choose names that collide.
@@ -103,6 +113,31 @@ impl Names {
     pub fn is_empty(&self) -> bool {
         self.by_uid.is_empty()
     }
+    /// What the files hold, as quota counts: `S=` of the name, or the file's own size.
+    pub fn usage(&self) -> Usage {
+        Usage { storage: self.octets, messages: self.by_uid.len() as u64 }
+    }
+    /// Octets of one message's file, as quota counts; `None` when nobody has looked yet.
+    pub fn octets(&self, uid: Uid) -> Option<u64> {
+        match self.untold.get(&uid) {
+            Some(octets) => *octets,
+            None => told_size(&self.by_uid.get(&uid)?.name),
+        }
+    }
+    /// Octets that no name tells.
+    pub fn untold(&self, uid: Uid) -> Option<u64> {
+        self.untold.get(&uid).copied().flatten()
+    }
+    /// Messages whose size nobody has looked at.
+    pub fn uncounted(&self) -> Vec<Uid> {
+        self.untold.iter().filter(|(_, octets)| octets.is_none()).map(|(uid, _)| *uid).collect()
+    }
+    fn count(&mut self, uid: Uid, octets: u64) {
+        if let Some(known) = self.untold.get_mut(&uid) {
+            self.octets = self.octets.saturating_sub(known.unwrap_or(0)).saturating_add(octets);
+            *known = Some(octets);
+        }
+    }
     /// Makes [`Self::uid_of`] ready.
     pub fn index(&mut self) {
         if self.by_base.is_none() {
@@ -122,10 +157,31 @@ impl Names {
     }
     /// From entries that ascend by UID.
     pub fn from_sorted(entries: Vec<(Uid, Entry)>) -> Self {
+        let mut octets = 0u64;
+        let mut untold = BTreeMap::new();
+        for (uid, entry) in &entries {
+            match told_size(&entry.name) {
+                Some(size) => octets = octets.saturating_add(size),
+                None => drop(untold.insert(*uid, None)),
+            }
+        }
+        Self::from_counted(entries, octets, untold)
+    }
+    /// As [`Self::from_sorted`], with sizes that are known.
+    pub fn from_counted(entries: Vec<(Uid, Entry)>, octets: u64, untold: BTreeMap<Uid, Option<u64>>) -> Self {
         let new = entries.iter().filter(|(_, e)| e.folder == Folder::New).map(|(u, _)| *u).collect();
-        Self { by_uid: entries.into_iter().collect(), new, by_base: None, keys: RandomState::new() }
+        let by_uid = entries.into_iter().collect();
+        Self { by_uid, new, by_base: None, keys: RandomState::new(), octets, untold }
     }
     fn set(&mut self, uid: Uid, entry: Entry) {
+        let same = self.by_uid.get(&uid).is_some_and(|old| base_of(&old.name) == base_of(&entry.name));
+        if !same {
+            self.forget_size(uid);
+            match told_size(&entry.name) {
+                Some(size) => self.octets = self.octets.saturating_add(size),
+                None => drop(self.untold.insert(uid, None)),
+            }
+        }
         if let Some(map) = &mut self.by_base {
             if let Some(old) = self.by_uid.get(&uid)
                 && base_of(&old.name) != base_of(&entry.name)
@@ -140,7 +196,12 @@ impl Names {
         };
         self.by_uid.insert(uid, entry);
     }
+    fn forget_size(&mut self, uid: Uid) {
+        self.octets = self.octets.saturating_sub(self.octets(uid).unwrap_or(0));
+        self.untold.remove(&uid);
+    }
     fn remove(&mut self, uid: Uid) {
+        self.forget_size(uid);
         self.new.remove(&uid);
         let Some(old) = self.by_uid.remove(&uid) else { return };
         if let Some(map) = &mut self.by_base {
@@ -196,6 +257,8 @@ pub enum Op {
     Placed(Uid, Entry, NameState),
     /// A size was counted. No new mod-sequence: to clients it has always been so.
     Size(Uid, u64),
+    /// A file's size, whose name does not tell it. Changes nothing that clients see.
+    Stored(Uid, u64),
     /// All UIDs below this have been claimed as `\Recent`.
     Recent(u32),
     /// UIDs below this are used up.
@@ -323,6 +386,7 @@ impl Model {
                     }
                 }
                 Op::Size(uid, size) => visible |= edit.update(*uid, |r| r.size = Some(*size)),
+                Op::Stored(uid, octets) => names.count(*uid, *octets),
                 Op::Recent(uid) => self.first_recent = self.first_recent.max(*uid),
                 Op::UidNext(uid) => {
                     if *uid > edit.peek().uid_next {
@@ -524,6 +588,11 @@ impl Op {
                 w.byte(14);
                 w.out.extend_from_slice(id);
             }
+            Self::Stored(uid, octets) => {
+                w.byte(15);
+                w.number(u64::from(uid.get()));
+                w.number(*octets);
+            }
             Self::Reserve(uid, m) => {
                 w.byte(13);
                 w.number(u64::from(*uid));
@@ -560,6 +629,7 @@ impl Op {
             12 => Self::Closed,
             13 => Self::Reserve(r.number_u32()?, ModSeq::new(r.number()?)?),
             14 => Self::Boot(r.array()?),
+            15 => Self::Stored(r.uid()?, r.number()?),
             _ => return None,
         })
     }

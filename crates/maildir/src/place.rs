@@ -2,6 +2,7 @@
 
 use crate::dotlock::{Holder, LockTimes};
 use crate::filename::{BaseMaker, Moment, Sizes};
+use crate::usage::Maildirsize;
 use crate::watch::Watcher;
 use culver_base::MailboxName;
 use culver_store::error::from_io;
@@ -35,6 +36,10 @@ pub struct MaildirSettings {
     pub locks: Holder,
     /// Makes file names.
     pub bases: BaseMaker,
+    /// Is `maildirsize` written?
+    pub maildirsize: Maildirsize,
+    /// Mailboxes that do not count for quota.
+    pub uncounted: Vec<MailboxName>,
 }
 
 impl MaildirSettings {
@@ -46,6 +51,8 @@ impl MaildirSettings {
             lock_wait: Duration::from_secs(30),
             locks: Holder::new(host),
             bases: BaseMaker::new(std::process::id(), host),
+            maildirsize: Maildirsize::Existing,
+            uncounted: Vec::new(),
         }
     }
 

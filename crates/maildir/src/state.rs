@@ -332,12 +332,32 @@ impl State {
                 (model.boot, model.reserved) = before;
                 if replaced || self.journal.is_none() {
                     // What comes now is in neither of the two.
-                    self.marked |= self.spoil_journal(fs);
+                    if replaced {
+                        self.marked |= self.spoil_journal(fs);
+                    } else if !self.marked {
+                        self.marked = self.mark_journal(fs);
+                    }
                     self.journal = None;
                     self.backlog = Vec::new();
                 }
                 self.tell(place, &e);
             }
+        }
+    }
+
+    /// Makes a start see that something is missing behind the journal. Its frames stay, for the numbers that they reserve,
+    /// but for the last one where there is no room for a mark. `false`: it cannot be done.
+    fn mark_journal(&self, fs: &Fs) -> bool {
+        let mark = || {
+            let mut file = fs.open_root(&self.folder)?.open_append(JOURNAL)?;
+            // No frame is one octet long.
+            file.write_all(b"!").or_else(|_| file.truncate(self.len.saturating_sub(1)))?;
+            drop(file.sync_data());
+            Ok(())
+        };
+        match mark() {
+            Ok(()) => true,
+            Err(e) => !is_defect(&e),
         }
     }
 

@@ -145,7 +145,9 @@ impl MaildirStore {
         if let Some(kept) = kept {
             for mailbox in kept.account.take_all().await {
                 mailbox.close().await;
+                kept.account.closed(&mailbox).await;
             }
+            kept.account.keep_ledger().await;
         }
     }
 
@@ -176,16 +178,22 @@ impl Store for MaildirStore {
         let accounts: Vec<_> = self.inner.accounts.lock().drain().map(|(_, kept)| kept.account).collect();
         let mut mailboxes = Vec::new();
         for account in &accounts {
-            mailboxes.extend(account.take_all().await);
+            mailboxes.extend(account.take_all().await.into_iter().map(|m| (account.clone(), m)));
         }
         let mut closing = JoinSet::new();
-        for mailbox in mailboxes {
+        for (account, mailbox) in mailboxes {
             if closing.len() >= CLOSING {
                 closing.join_next().await;
             }
-            closing.spawn(async move { mailbox.close().await });
+            closing.spawn(async move {
+                mailbox.close().await;
+                account.closed(&mailbox).await;
+            });
         }
         while closing.join_next().await.is_some() {}
+        for account in accounts {
+            account.keep_ledger().await;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::core::{Core, Result, keyword_ops, stamp};
 use crate::dotlock::{Contention, Dotlock};
 use crate::filename::{self, Sizes};
 use crate::list::ListNews;
-use crate::model::{Entry, Folder, NameState, Op, Stamps, base_of};
+use crate::model::{Entry, Folder, NameState, Op, Stamps, base_of, told_size};
 use crate::place::{Dirs, uidlist_lock};
 use crate::scan::{self, Findings};
 use crate::uidlist::LAST_UID;
@@ -89,6 +89,7 @@ impl Core {
         if force == Force::Identity {
             return Ok(Unknown::new());
         }
+        self.count_untold(&dirs);
         if !std::mem::replace(&mut self.looked, true) {
             // Nobody was told a UIDNEXT by this process; what the file says of the ones before is as good.
             self.uid_floor = self.uid_floor.max(self.list.next);
@@ -384,6 +385,7 @@ impl Core {
         let mut last = None;
         for (uid, wire, entry, stat) in honoured {
             ops.push(self.arrival(uid, wire, entry, stat, &mut added));
+            ops.extend(untold_size(uid, entry, stat));
             last = Some(uid);
         }
         let mut next = self.next_uid().map(|n| last.and_then(Uid::next).map_or(n, |l| n.max(l)));
@@ -393,12 +395,31 @@ impl Core {
                 break;
             };
             ops.push(self.arrival(uid, None, entry, stat, &mut added));
+            ops.extend(untold_size(uid, entry, stat));
             next = uid.next();
         }
         self.commit(keyword_ops(added).chain(ops).collect());
         self.settle_floor();
         let uid_next = self.model.snapshot.uid_next;
         self.list.forget_below(uid_next);
+    }
+
+    /// Looks at files whose names do not tell their size and that nobody has looked at yet.
+    pub fn count_untold(&mut self, dirs: &Dirs<'_>) {
+        let uncounted = self.model.names.read().uncounted();
+        if uncounted.is_empty() {
+            return;
+        }
+        let mut ops = Vec::new();
+        for uid in uncounted {
+            let entry = self.model.names.read().get(uid).cloned();
+            if let Some(entry) = entry
+                && let Ok(stat) = dirs.folder(entry.folder).stat(&entry.name)
+            {
+                ops.push(Op::Stored(uid, stat.size));
+            }
+        }
+        self.commit(ops);
     }
 
     fn arrival(
@@ -438,4 +459,9 @@ impl Core {
     pub fn snapshot(&self) -> Arc<culver_snapshot::Snapshot> {
         self.model.snapshot.clone()
     }
+}
+
+/// The step that tells a size which the name does not.
+fn untold_size(uid: Uid, entry: &Entry, stat: &Stat) -> Option<Op> {
+    told_size(&entry.name).is_none().then_some(Op::Stored(uid, stat.size))
 }

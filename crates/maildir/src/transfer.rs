@@ -19,6 +19,7 @@ use crate::place::{Dirs, uidlist_lock};
 use crate::sync::Attempt;
 use crate::uidlist::LAST_UID;
 use culver_base::{Flag, Keyword, SystemFlags, UidSet};
+use culver_quota::Usage;
 use culver_snapshot::Record;
 use culver_store::io::{Dir, File, Fs};
 use culver_store::{Refusal, Transfer, Transferred};
@@ -30,6 +31,8 @@ const CHUNK: usize = 256 << 10;
 /// A message to be transferred: everything that is taken from the source.
 struct Item {
     entry: Entry,
+    /// Its size, if the name does not tell it.
+    untold: Option<u64>,
     record: Record,
     flags: Vec<Flag>,
 }
@@ -99,6 +102,7 @@ pub fn transfer(
                 answer.target.push(uid);
                 let save_date = crate::clock::now().seconds;
                 ops.push(Op::Arrive(Record { uid, flags, save_date, ..item.record }, entry, state));
+                ops.extend(item.untold.map(|octets| Op::Stored(uid, octets)));
                 next = uid.next();
             }
             Ok(None) => {
@@ -139,6 +143,17 @@ pub fn transfer(
     }
     let uid_next = target.model.snapshot.uid_next;
     target.list.forget_below(uid_next);
+    let came = target.usage_of(answer.target.iter().copied());
+    if how == Transfer::Copy {
+        target.tell_maildirsize(fs, came, Usage::default());
+    } else if let Some(source) = source.as_deref() {
+        // Nothing changes unless only one of the two is counted.
+        let uncounted = &target.place.settings.uncounted;
+        if uncounted.contains(&source.place.name) != uncounted.contains(&target.place.name) {
+            target.tell_maildirsize(fs, came, Usage::default());
+            source.tell_maildirsize(fs, Usage::default(), came);
+        }
+    }
     if how == Transfer::Move {
         let gone: UidSet = answer.source.iter().copied().collect();
         source.unwrap_or(target).commit(vec![Op::Expunge(gone)]);
@@ -177,7 +192,8 @@ impl Core {
             let system = SystemFlags::NAMES.iter().filter(|(f, _)| record.flags.system.contains(*f));
             let mut flags: Vec<Flag> = system.map(|(f, _)| Flag::System(*f)).collect();
             flags.extend(self.model.snapshot.keywords.of(record.flags.keywords).cloned().map(Flag::Keyword));
-            items.push(Item { entry: entry.clone(), record: record.clone(), flags });
+            let untold = names.untold(record.uid);
+            items.push(Item { entry: entry.clone(), untold, record: record.clone(), flags });
         }
         (items, uids.difference(&seen))
     }

@@ -1,6 +1,6 @@
 //! One user's mail: its mailboxes and what can be done to them by name.
 
-use crate::{Mailbox, Result, Spool};
+use crate::{AccountUsage, Look, Mailbox, Result, Spool};
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
@@ -99,6 +99,12 @@ pub trait Account: Send + Sync + 'static {
     /// RENAME, with all children. Renaming INBOX moves its messages into a new mailbox and leaves it empty (RFC
     /// 9051 §6.3.6).
     async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()>;
+
+    /// What it keeps.
+    async fn usage(&self, look: Look) -> Result<AccountUsage>;
+
+    /// The limits, for files in which other programs look for them (`maildirsize`). `None` for no limit.
+    fn announce_limits(&self, storage: Option<u64>, messages: Option<u64>);
 
     /// A place for the bytes of a message on its way in, on the file system where `mailbox` keeps its messages,
     /// so that storing it is a rename. Nothing can be seen of it until it is appended.

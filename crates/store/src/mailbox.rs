@@ -1,6 +1,6 @@
 //! One mailbox: a value to read, and a dozen coarse verbs.
 
-use crate::{ColumnTable, Message, Refusal, Result, Spooled};
+use crate::{ColumnTable, Message, Reclaimable, Refusal, Result, Spooled};
 use async_trait::async_trait;
 use culver_base::{Flag, InternalDate, ModSeq, Uid, UidSet, UidValidity};
 use culver_snapshot::Snapshot;
@@ -52,6 +52,9 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// A table with the columns of all of `uids` that can be read, and maybe of others.
     async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable>;
+
+    /// What its messages take, as quota counts; how much of it EXPUNGE would give back.
+    fn usage(&self) -> Reclaimable;
 
     /// For the engine's own `transfer`: the concrete mailbox behind a trait object.
     fn as_any(&self) -> &dyn Any;

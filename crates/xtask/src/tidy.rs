@@ -106,7 +106,7 @@ fn files_are_one_subject_long_and_begin_with_their_promise() {
 /// A language and its daemon are a pair: a manifest proves that pure crates know no files, sockets, clock or log.
 #[test]
 fn pure_crates_stay_pure() {
-    for name in ["base", "imap", "sasl", "mime", "snapshot", "config"] {
+    for name in ["base", "imap", "sasl", "mime", "snapshot", "config", "quota"] {
         let manifest = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
         for word in
             ["tokio", "rustix", "libc", "tracing", "rusqlite", "culver-events", "culver-store", "culver-net"]

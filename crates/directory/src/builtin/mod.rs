@@ -14,14 +14,20 @@
 //! An account exists in its own domain and in every secondary domain of it.
 
 mod change;
+mod logins;
+mod quota;
 mod routes;
 mod schema;
 mod verbs;
 
 pub use change::Changes;
+pub use logins::Master;
+pub use quota::{Changed, Kept, KeptAccount, SetLimits};
 pub use verbs::{Domain, NewUser, User, What};
 
-use crate::{Account, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source};
+use crate::{
+    Account, AppPassword, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source,
+};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -88,6 +94,15 @@ pub enum Problem {
     /// Not a domain.
     #[error("{0:?} is not a domain name: write it like example.com")]
     NotADomain(String),
+    /// No name of a device.
+    #[error("{0:?} cannot name a device: 1 to 64 characters, none of them a control character")]
+    Device(String),
+    /// It has no such app password.
+    #[error("{0} has no app password for {1:?}: see the list of its app passwords")]
+    NoDevice(String, String),
+    /// It has as many as it may have.
+    #[error("{0} has {1} app passwords, which is the limit: remove one first")]
+    TooManyDevices(String, usize),
     /// The name breaks the login rule.
     #[error(transparent)]
     Name(#[from] crate::Syntax),
@@ -138,6 +153,16 @@ impl Builtin {
         let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection), schemes };
         verbs::look_at_schemes(&inner).map_err(|e| inner.failed(e))?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Works on the file where that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Outage> {
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.map_err(|why| Outage::new("builtin", why))?.map_err(|why| Outage::new("builtin", why))
     }
 
     /// The file.
@@ -200,8 +225,9 @@ impl Source for Builtin {
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
         let (inner, login) = (self.inner.clone(), login.clone());
         let found = tokio::task::spawn_blocking(move || {
-            let user = verbs::find(&inner, &login).map_err(|why| Outage::new("builtin", why))?;
-            user.map(|user| inner.account(user).map(Arc::new)).transpose()
+            let user = verbs::find_with_master(&inner, &login).map_err(|why| Outage::new("builtin", why))?;
+            let account = |(user, master)| Ok(Arc::new(Account { master, ..inner.account(user)? }));
+            user.map(account).transpose()
         });
         found.await.map_err(|why| Outage::new("builtin", why))?
     }
@@ -227,6 +253,27 @@ impl Source for Builtin {
         let users = users.map_err(|why| Outage::new("builtin", why))?;
         let users = users.map_err(|why| Outage::new("builtin", why))?;
         Ok(users.into_iter().map(|user| user.name).collect())
+    }
+
+    async fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Outage> {
+        let account = account.to_owned();
+        self.blocking(move |inner| inner.app_passwords(&account)).await
+    }
+
+    async fn app_password_used(
+        &self,
+        account: &str,
+        device: &str,
+        at: i64,
+        address: &str,
+    ) -> Result<(), Outage> {
+        let (account, device, address) = (account.to_owned(), device.to_owned(), address.to_owned());
+        self.blocking(move |inner| inner.app_password_used(&account, &device, at, &address)).await
+    }
+
+    async fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Outage> {
+        let (account, old, new) = (account.to_owned(), old.to_owned(), new.to_owned());
+        self.blocking(move |inner| inner.replace_password(&account, &old, &new)).await
     }
 
     fn serves(&self, proof: Proof) -> bool {

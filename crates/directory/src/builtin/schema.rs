@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What made each version of the file out of the one before; `user_version` counts how many were done.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     "CREATE TABLE domain (
         name TEXT PRIMARY KEY NOT NULL
     ) STRICT;
@@ -60,6 +60,50 @@ const STEPS: [&str; 3] = [
         FOREIGN KEY (domain, local) REFERENCES route(domain, local) ON DELETE CASCADE ON UPDATE CASCADE
     ) STRICT;
     PRAGMA user_version = 3;",
+    // `scram` has a line for each way to type the password; `salted` is the iterations and the salt of all of them.
+    "CREATE TABLE app_password (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        device TEXT NOT NULL,
+        password TEXT NOT NULL,
+        scram TEXT NOT NULL,
+        salted TEXT NOT NULL,
+        services TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        used INTEGER,
+        address TEXT,
+        PRIMARY KEY (domain, local, device),
+        FOREIGN KEY (domain, local) REFERENCES account(domain, local) ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE master (
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        PRIMARY KEY (domain, local),
+        FOREIGN KEY (domain, local) REFERENCES account(domain, local) ON DELETE CASCADE
+    ) STRICT;
+    PRAGMA user_version = 4;",
+    // `quota_limit` has accounts (user@domain) and domains; `quota_state` accounts of any source.
+    "CREATE TABLE quota_limit (
+        name TEXT PRIMARY KEY NOT NULL,
+        storage INTEGER,
+        messages INTEGER,
+        message_size INTEGER,
+        mailboxes INTEGER,
+        language TEXT
+    ) STRICT;
+    CREATE TABLE quota_state (
+        name TEXT PRIMARY KEY NOT NULL,
+        state TEXT NOT NULL DEFAULT 'within',
+        percent INTEGER NOT NULL DEFAULT 0,
+        since INTEGER NOT NULL DEFAULT 0,
+        switched INTEGER NOT NULL DEFAULT 0,
+        pending TEXT NOT NULL DEFAULT '',
+        storage INTEGER NOT NULL DEFAULT 0,
+        messages INTEGER NOT NULL DEFAULT 0,
+        seen INTEGER NOT NULL DEFAULT 0,
+        checked INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    PRAGMA user_version = 5;",
 ];
 
 pub fn open(path: &Path) -> Result<Connection, Problem> {

@@ -146,8 +146,10 @@ fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
         let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
             AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
         let mut serves = 0;
+        let (apps, mixed) = super::logins::hinder_scram(connection)?;
         for (proof, scheme) in PROOFS {
-            if connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
+            let hindered = if proof == Proof::ScramSha256 { mixed } else { apps };
+            if !hindered && connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
                 serves |= bit(proof);
             }
         }
@@ -155,6 +157,16 @@ fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
         schemes.seen.store(version, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// An account, and whether it is a master user.
+pub(super) fn find_with_master(inner: &Inner, login: &Login) -> Result<Option<(User, bool)>, Problem> {
+    let found = find(inner, login)?;
+    let master = |user: User| {
+        let master = super::logins::is_master(&inner.connection.lock(), &user.name);
+        master.map(|master| (user, master)).map_err(|e| inner.failed(e))
+    };
+    found.map(master).transpose()
 }
 
 pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem> {
@@ -335,6 +347,8 @@ impl Builtin {
                 return Err(Problem::Routed(user.name, routes).into());
             }
             t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_limit WHERE name = ?1", [&user.name])?;
+            t.execute("DELETE FROM quota_state WHERE name = ?1", [&user.name])?;
             Ok(user)
         })
     }

@@ -63,6 +63,7 @@ pub fn denied(denied: Denied, cx: &mut Context) -> Done {
         Denied::NotAllowedHere => WireCode::AuthorizationFailed,
         Denied::PrivacyRequired => WireCode::PrivacyRequired,
         Denied::TooManySessions { .. } => WireCode::Limit,
+        Denied::Blocked { .. } | Denied::TooManyFailures { .. } => WireCode::Unavailable,
         _ => WireCode::AuthenticationFailed,
     };
     Done::no(Code::Plain(code), denied.text())

@@ -101,6 +101,16 @@ impl Stored {
         }
     }
 
+    /// From another password, so that one exchange can prove either.
+    pub fn derive_like(&self, password: &[u8]) -> Self {
+        Self::derive(self.hash, password, &self.salt, self.iterations)
+    }
+
+    /// Can one exchange prove either?
+    pub fn like(&self, other: &Self) -> bool {
+        (self.hash, self.iterations, &self.salt) == (other.hash, other.iterations, &other.salt)
+    }
+
     /// For a name that does not exist: looks like the others, and no proof fits. `seed` must be secret, and always the
     /// same for the same name.
     pub fn impossible(hash: Hash, seed: &[u8; 32]) -> Self {

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 /// An exchange of which the first message was answered.
 pub struct Server {
     first: ClientFirst,
-    stored: Stored,
+    stored: Vec<Stored>,
     server_first: String,
     nonce: String,
     channel: Vec<u8>,
@@ -35,7 +35,15 @@ impl Server {
     pub fn new(first: ClientFirst, stored: Stored, server_nonce: &str, channel: Vec<u8>) -> Self {
         let nonce = format!("{}{server_nonce}", first.nonce);
         let server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&stored.salt), stored.iterations);
-        Self { first, stored, server_first, nonce, channel }
+        Self { first, stored: vec![stored], server_first, nonce, channel }
+    }
+
+    /// Takes other passwords for right as well. Only those of the same salt, iterations and hash can be: the client is told
+    /// these before it says anything of its password.
+    #[must_use]
+    pub fn or(mut self, others: impl IntoIterator<Item = Stored>) -> Self {
+        self.stored.extend(others);
+        self
     }
 
     /// `server-first-message`.
@@ -48,22 +56,31 @@ impl Server {
     /// # Errors
     /// When the client has not proven that it knows the password on this channel.
     pub fn finish(&self, message: &[u8]) -> Result<String, Refused> {
+        self.finish_by(message).map(|(_, last)| last)
+    }
+
+    /// The same, telling which password it was: 0 for the first, then those of [`Server::or`].
+    ///
+    /// # Errors
+    /// As [`Server::finish`].
+    pub fn finish_by(&self, message: &[u8]) -> Result<(usize, String), Refused> {
         let last = ClientFinal::parse(message)?;
         let proof = STANDARD.decode(last.proof).map_err(|_| super::message::malformed("base64 in p="))?;
         let expected = STANDARD.encode([self.first.header.as_bytes(), &self.channel].concat());
         if last.nonce != self.nonce || last.binding != expected {
             return Err(Refused::Mismatch);
         }
-        let (hash, stored) = (self.stored.hash, &self.stored);
         let text = format!("{},{},{}", self.first.bare, self.server_first, last.without_proof);
-        let signature = hash.hmac(&stored.stored_key, text.as_bytes());
-        if proof.len() != signature.len() {
-            return Err(Refused::Proof);
-        }
-        let client_key: Vec<u8> = proof.iter().zip(&signature).map(|(p, s)| p ^ s).collect();
-        if !bool::from(hash.digest(&client_key).ct_eq(&stored.stored_key)) {
-            return Err(Refused::Proof);
-        }
-        Ok(format!("v={}", STANDARD.encode(hash.hmac(&stored.server_key, text.as_bytes()))))
+        let proves = |stored: &Stored| {
+            let hash = stored.hash;
+            let signature = hash.hmac(&stored.stored_key, text.as_bytes());
+            let client_key: Vec<u8> = proof.iter().zip(&signature).map(|(p, s)| p ^ s).collect();
+            let same: bool = hash.digest(&client_key).ct_eq(&stored.stored_key).into();
+            same && proof.len() == signature.len() && stored.like(&self.stored[0])
+        };
+        let index = self.stored.iter().position(proves).ok_or(Refused::Proof)?;
+        let stored = &self.stored[index];
+        let signature = stored.hash.hmac(&stored.server_key, text.as_bytes());
+        Ok((index, format!("v={}", STANDARD.encode(signature))))
     }
 }

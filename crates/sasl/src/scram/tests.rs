@@ -79,6 +79,32 @@ fn only_the_right_password_on_the_right_channel() {
 }
 
 #[test]
+fn one_exchange_proves_one_of_several_passwords() {
+    let stored = Stored::derive(Hash::Sha256, b"pencil", b"salt", 10);
+    let other = stored.derive_like(b"pen");
+    let salted_otherwise = Stored::derive(Hash::Sha256, b"brush", b"pepper", 10);
+    assert!(stored.like(&other) && !stored.like(&salted_otherwise));
+    for (password, expected) in
+        [("pencil", Ok(0)), ("pen", Ok(1)), ("brush", Err(Refused::Proof)), ("x", Err(Refused::Proof))]
+    {
+        let client = Client::new(Hash::Sha256, "u", password.as_bytes(), "abc");
+        let first = ClientFirst::parse(client.first().as_bytes()).unwrap();
+        let server = Server::new(first, stored.clone(), "def", Vec::new());
+        let server = server.or([other.clone(), salted_otherwise.clone()]);
+        let (last, verifier) = client.last(server.challenge()).unwrap();
+        let done = server.finish_by(last.as_bytes());
+        assert_eq!(
+            done.as_ref().map(|(index, _)| *index),
+            expected.as_ref().map(|index| *index),
+            "{password}"
+        );
+        if let Ok((_, said)) = done {
+            assert_eq!(said, verifier);
+        }
+    }
+}
+
+#[test]
 fn first_messages_that_are_refused() {
     let bad = [
         "",

@@ -1,0 +1,293 @@
+//! What the file keeps of quota: limits that are set here, whatever the source of an account is, and how far each account
+//! has come in its life cycle. The words of the states are `culver_quota`'s; here they are texts and numbers.
+
+use super::verbs::{Failed, primary};
+use super::{Builtin, Problem};
+use crate::{Login, QuotaLimits};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// The limits that are set for an account or a domain; `None` leaves them to the next.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SetLimits {
+    /// Octets.
+    pub storage: Option<u64>,
+    /// Messages.
+    pub messages: Option<u64>,
+    /// Octets of one message.
+    pub message_size: Option<u64>,
+    /// Mailboxes.
+    pub mailboxes: Option<u64>,
+    /// The language in which the account is told.
+    pub language: Option<String>,
+}
+
+/// How far an account has come.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Kept {
+    /// The state's name.
+    pub state: String,
+    /// Its threshold.
+    pub percent: u8,
+    /// Since when.
+    pub since: i64,
+    /// Did we turn the account's switch off?
+    pub switched: bool,
+    /// Steps of which the user and the administrator have still to be told, in the keeper's words.
+    pub pending: String,
+    /// Octets, when it was last looked at.
+    pub storage: u64,
+    /// Messages.
+    pub messages: u64,
+    /// When that was; 0 for never.
+    pub seen: i64,
+    /// When every file was last counted.
+    pub checked: i64,
+}
+
+/// An account with what is kept of it.
+pub type KeptAccount = (String, Kept);
+
+const SELECT: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked FROM quota_state";
+
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<KeptAccount> {
+    let count =
+        |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
+    Ok((
+        row.get(0)?,
+        Kept {
+            state: row.get(1)?,
+            percent: row.get(2)?,
+            since: row.get(3)?,
+            switched: row.get(4)?,
+            pending: row.get(5)?,
+            storage: count(6)?,
+            messages: count(7)?,
+            seen: row.get(8)?,
+            checked: row.get(9)?,
+        },
+    ))
+}
+
+fn one(connection: &Connection, name: &str) -> rusqlite::Result<Option<Kept>> {
+    let found = connection.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?.query_row([name], kept);
+    Ok(found.optional()?.map(|(_, kept)| kept))
+}
+
+fn put(connection: &Connection, name: &str, kept: &Kept) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    connection.prepare_cached(sql)?.execute(params![
+        name,
+        kept.state,
+        kept.percent,
+        kept.since,
+        kept.switched,
+        kept.pending,
+        number(kept.storage),
+        number(kept.messages),
+        kept.seen,
+        kept.checked,
+    ])?;
+    Ok(())
+}
+
+fn limits_of(connection: &Connection, name: &str) -> rusqlite::Result<SetLimits> {
+    let sql = "SELECT storage, messages, message_size, mailboxes, language FROM quota_limit WHERE name = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([name], |row| {
+        let limit = |column| -> rusqlite::Result<Option<u64>> {
+            Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+        };
+        Ok(SetLimits {
+            storage: limit(0)?,
+            messages: limit(1)?,
+            message_size: limit(2)?,
+            mailboxes: limit(3)?,
+            language: row.get(4)?,
+        })
+    });
+    Ok(found.optional()?.unwrap_or_default())
+}
+
+impl Builtin {
+    /// What is kept of an account (by its canonical name), the limits set for it, and those set for its domain.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn quota(&self, name: &str) -> Result<(Option<Kept>, SetLimits, SetLimits), Problem> {
+        let connection = self.inner.connection.lock();
+        let domain = name.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let read: rusqlite::Result<_> = (|| {
+            Ok((one(&connection, name)?, limits_of(&connection, name)?, limits_of(&connection, domain)?))
+        })();
+        read.map_err(|e| self.inner.failed(e))
+    }
+
+    /// Everything that is kept, sorted by name.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn quotas(&self) -> Result<Vec<KeptAccount>, Problem> {
+        let connection = self.inner.connection.lock();
+        let read: rusqlite::Result<Vec<_>> =
+            (|| connection.prepare(&format!("{SELECT} ORDER BY name"))?.query_map([], kept)?.collect())();
+        read.map_err(|e| self.inner.failed(e))
+    }
+
+    /// Changes what is kept of an account in one transaction: `change` gets what is there and tells whether there is
+    /// something to write. Turns the account's switch for receiving along with it, where `switch` says so and the
+    /// account is one of this directory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn change_quota<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Kept) -> (Changed, T),
+    ) -> Result<T, Problem> {
+        self.inner.write(|t| {
+            let mut kept = one(t, name)?.unwrap_or_default();
+            let (changed, told) = change(&mut kept);
+            match changed {
+                Changed::Nothing => return Ok(told),
+                Changed::Kept => {}
+                Changed::ReceiveOff { reason, since } => {
+                    kept.switched = turn_off(t, name, &reason, since)?;
+                }
+                Changed::ReceiveOn => {
+                    if std::mem::take(&mut kept.switched) {
+                        turn_on(t, name)?;
+                    }
+                }
+            }
+            put(t, name, &kept)?;
+            Ok(told)
+        })
+    }
+
+    /// Writes down what many accounts used when they were last looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_usages(&self, usages: &[(String, u64, u64, i64)]) -> Result<(), Problem> {
+        if usages.is_empty() {
+            return Ok(());
+        }
+        self.inner.write(|t| {
+            let sql =
+                "INSERT INTO quota_state (name, storage, messages, seen, checked) VALUES (?1, ?2, ?3, ?4, ?4)
+                ON CONFLICT (name) DO UPDATE SET storage = ?2, messages = ?3, seen = ?4";
+            let mut statement = t.prepare_cached(sql)?;
+            for (name, storage, messages, seen) in usages {
+                statement.execute(params![name, number(*storage), number(*messages), seen])?;
+            }
+            drop(statement);
+            Ok(())
+        })
+    }
+
+    /// Sets limits: of an account of any source by its canonical name, or of a domain. For accounts of this directory
+    /// storage and messages stand with the account. Gives the name under which they stand.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn set_limits(&self, name: &str, change: impl FnOnce(&mut SetLimits)) -> Result<String, Problem> {
+        let name = if name.contains(['@', '#']) {
+            Login::parse(name.as_bytes())?
+        } else {
+            return self.set_domain_limits(name, change);
+        };
+        self.inner.write(|t| {
+            let user = super::verbs::select(t, &name)?;
+            let canonical = match &user {
+                Some(user) => user.name.clone(),
+                None => match primary(t, name.domain())? {
+                    Some(domain) => format!("{}@{domain}", name.local()),
+                    None => name.to_string(),
+                },
+            };
+            let mut limits = limits_of(t, &canonical)?;
+            if let Some(user) = &user {
+                let QuotaLimits { storage, messages } = user.quota;
+                (limits.storage, limits.messages) = (storage, messages);
+            }
+            change(&mut limits);
+            if user.is_some() {
+                let (storage, messages) = (limits.storage.take(), limits.messages.take());
+                t.execute(
+                    "UPDATE account SET quota_storage = ?1, quota_messages = ?2 WHERE local || '@' || domain = ?3",
+                    params![storage.map(number), messages.map(number), canonical],
+                )?;
+            }
+            write_limits(t, &canonical, &limits)?;
+            Ok(canonical)
+        })
+    }
+
+    fn set_domain_limits(&self, name: &str, change: impl FnOnce(&mut SetLimits)) -> Result<String, Problem> {
+        let name = super::verbs::domain(name)?;
+        self.inner.write(|t| {
+            let name = primary(t, &name)?.unwrap_or(name);
+            let mut limits = limits_of(t, &name)?;
+            change(&mut limits);
+            write_limits(t, &name, &limits)?;
+            Ok(name)
+        })
+    }
+}
+
+/// What a change to what is kept asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changed {
+    /// Nothing was changed.
+    Nothing,
+    /// It is written.
+    Kept,
+    /// And the account receives nothing any more.
+    ReceiveOff {
+        /// Why, as the user may read it.
+        reason: String,
+        /// Since when.
+        since: i64,
+    },
+    /// And the account receives again, if it was us who turned it off.
+    ReceiveOn,
+}
+
+fn write_limits(connection: &Connection, name: &str, limits: &SetLimits) -> Result<(), Failed> {
+    if *limits == SetLimits::default() {
+        connection.execute("DELETE FROM quota_limit WHERE name = ?1", [name])?;
+        return Ok(());
+    }
+    connection.execute(
+        "INSERT OR REPLACE INTO quota_limit (name, storage, messages, message_size, mailboxes, language)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            name,
+            limits.storage.map(number),
+            limits.messages.map(number),
+            limits.message_size.map(number),
+            limits.mailboxes.map(number),
+            limits.language
+        ],
+    )?;
+    Ok(())
+}
+
+/// `true`: the account is one of this directory, and it was us who turned it off.
+fn turn_off(connection: &Connection, name: &str, reason: &str, since: i64) -> Result<bool, Failed> {
+    let Some((local, domain)) = name.rsplit_once('@') else { return Ok(false) };
+    let sql = "INSERT OR IGNORE INTO switch (local, domain, what, reason, since)
+        SELECT local, domain, 'receive', ?3, ?4 FROM account WHERE local = ?1 AND domain = ?2";
+    Ok(connection.execute(sql, params![local, domain, reason, since])? > 0)
+}
+
+fn turn_on(connection: &Connection, name: &str) -> Result<(), Failed> {
+    let Some((local, domain)) = name.rsplit_once('@') else { return Ok(()) };
+    let sql = "DELETE FROM switch WHERE local = ?1 AND domain = ?2 AND what = 'receive'";
+    connection.execute(sql, [local, domain])?;
+    Ok(())
+}
