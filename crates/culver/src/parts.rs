@@ -2,6 +2,7 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::delivery;
 use crate::sources;
 pub use crate::sources::directory;
 use anyhow::{Context, Result};
@@ -10,14 +11,17 @@ use culver_admin::control::{AuthVerbs, Control};
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
+use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
+use culver_deliver::StoreShelf;
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
-use culver_directory::{Defaults, Source as AccountSource};
+use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_lmtpd::LmtpService;
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -33,6 +37,9 @@ use std::sync::Arc;
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    auth: Arc<Current<ClientService>>,
+    auth_master: Arc<Current<MasterService>>,
+    lmtp: Arc<Current<LmtpService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -61,12 +68,19 @@ impl Parts {
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
-        let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let masters = masters(settings);
-        let backends = Backends { directory, masters, tokens: None };
-        let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
-        let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let store = store(settings)?;
+        let io = store.io().clone();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let backends = backends(settings, directory);
+        let (memory, finished) = (Memory::new(), Finished::default());
+        let lasting = Lasting { backends, store, io, tls, events, memory, finished };
+        let auth = auth(settings, &lasting);
+        let authd = authd(&lasting, auth.clone());
+        let imap = Current::new(imap(settings, &lasting, auth));
+        let lmtp = Current::new(lmtp(settings, &lasting));
+        let (auth, auth_master) = (ClientService(authd.clone()), MasterService(authd));
+        let (auth, auth_master) = (Current::new(Arc::new(auth)), Current::new(Arc::new(auth_master)));
+        Ok(Self { lasting, imap, lmtp, auth, auth_master })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -76,6 +90,9 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "auth" => self.auth.clone(),
+            "auth-master" => self.auth_master.clone(),
+            "lmtp" => self.lmtp.clone(),
             "policy" => Arc::new(Policy {
                 directory: self.lasting.backends.directory.clone(),
                 recipients: self.recipients(),
@@ -109,7 +126,12 @@ impl Parts {
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        self.imap.0.store(imap(settings, &self.lasting));
+        let auth = auth(settings, &self.lasting);
+        let authd = authd(&self.lasting, auth.clone());
+        self.auth.0.store(Arc::new(ClientService(authd.clone())));
+        self.auth_master.0.store(Arc::new(MasterService(authd)));
+        self.imap.0.store(imap(settings, &self.lasting, auth));
+        self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
@@ -139,9 +161,16 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
+    io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
+    finished: Finished,
+}
+
+/// What is asked about names and passwords.
+pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Backends {
+    Backends { directory, masters: masters(settings), tokens: None }
 }
 
 /// Who may log in as anybody, from a file of their own.
@@ -151,11 +180,18 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
 }
 
-/// Who checks logins. All services remember the same failures.
-fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
+    let Lasting { backends, store, io, tls, events, .. } = lasting;
+    let shelf = Arc::new(StoreShelf(store.clone()));
+    let deliver = delivery::deliver(settings, backends.directory.clone(), shelf, io.clone(), events.clone());
+    delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
+}
+
+/// Who is let in, the same for all services.
+pub fn auth_settings(settings: &Settings) -> AuthSettings {
     let auth = &settings.auth;
     let named: Vec<Mechanism> = auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
-    let auth = AuthSettings {
+    AuthSettings {
         failure_delay: auth.failure_delay,
         tls_required: auth.require_tls,
         mechanisms: Some(named).filter(|named| !named.is_empty()),
@@ -174,11 +210,23 @@ fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
             set::Rehash::Sha512Crypt => Some(Make::Sha512Crypt),
             set::Rehash::BlfCrypt => Some(Make::BlfCrypt),
         },
-    };
-    Auth::build(lasting.backends.clone(), auth, lasting.events.clone(), lasting.memory.clone())
+    }
 }
 
-fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
+/// Who checks logins, one for all services. Those that follow each other remember the same failures.
+fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+    let Lasting { backends, events, memory, .. } = lasting;
+    Auth::build(backends.clone(), auth_settings(settings), events.clone(), memory.clone())
+}
+
+/// What the auth sockets do.
+fn authd(lasting: &Lasting, auth: Arc<Auth>) -> Arc<AuthdService> {
+    let (directory, events) = (lasting.backends.directory.clone(), lasting.events.clone());
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Arc::new(AuthdService { auth, directory, events, finished: lasting.finished.clone(), owner })
+}
+
+fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapService> {
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let imap = ImapSettings {
@@ -194,7 +242,6 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         sessions: imap.max_sessions,
     };
     let Lasting { store, tls, events, .. } = lasting;
-    let auth = auth(settings, lasting);
     let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
     Arc::new(ImapService { auth, store, tls, events, settings: imap })
 }
@@ -232,7 +279,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
 }
 
 /// The setting, or the machine's own name.
-fn hostname(settings: &Settings) -> String {
+pub fn hostname(settings: &Settings) -> String {
     if settings.hostname.is_empty() {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {
