@@ -2,7 +2,8 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Directory, Driver, ForwardMethod, Serves, Source, SpecialUse};
+use crate::settings::{Directory, ForwardMethod, Pop3, Pop3Delete, Serves, Source, SpecialUse};
+use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -104,7 +105,7 @@ pub fn check(parsed: &mut Parsed) {
                     "take it out, or write source = \"passwd-file\"",
                 );
             }
-            Source::Sql => sql(&here, d, &mut error),
+            Source::Sql => crate::check_sources::sql(&here, d, &mut error),
             Source::Static if d.fields.is_empty() && d.serves != Serves::Accounts => {
                 error(
                     &here,
@@ -303,6 +304,8 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
 
+    pop3(&s.pop3, &mut error);
+
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
     if s.sandbox && forward.method == ForwardMethod::Sendmail {
@@ -319,6 +322,9 @@ pub fn check(parsed: &mut Parsed) {
             "write at least \"30m\"",
         );
     }
+    if s.pop3.idle_timeout < Duration::from_secs(10 * 60) {
+        warn("pop3.idle_timeout", "clients may count on 10 minutes (RFC 1939 §3)", "write at least \"10m\"");
+    }
     if s.tls.certificate.is_empty() {
         let what = "there is no certificate: imaps is off, and from other machines nobody can log in";
         warn("tls.certificate", what, "add [[tls.certificate]] with `certificate` and `key`");
@@ -333,62 +339,54 @@ pub fn check(parsed: &mut Parsed) {
     parsed.problems.extend(found);
 }
 
-/// What is wrong with a source that asks a database.
-fn sql(here: &str, d: &Directory, error: &mut impl FnMut(&str, String, &str)) {
-    let at = |name: &str| format!("{here}.sql.{name}");
-    if d.sql.driver == Driver::Sqlite {
-        if d.path.as_os_str().is_empty() {
-            error(
-                here,
-                "SQLite needs its file".to_owned(),
-                "write `path = \"/var/lib/mail/users.sqlite\"` in [[directory]]",
-            );
-        } else if !d.path.is_absolute() {
-            error(
-                &format!("{here}.path"),
-                format!("{here}.path is not an absolute path"),
-                "write it from the root",
-            );
-        }
-        if !d.sql.hosts.is_empty() {
-            error(&at("hosts"), "SQLite has no hosts".to_owned(), "take it out, or name another driver");
-        }
-    } else if d.sql.hosts.is_empty() {
-        let instead = "write `hosts = [\"127.0.0.1\"]`, or the path of a unix socket, in [directory.sql]";
-        error(&at("hosts"), "nobody knows where the database is".to_owned(), instead);
-    }
-    for (k, host) in d.sql.hosts.iter().enumerate() {
-        if host.is_empty() || host.contains([' ', '=', '@']) || (host.contains('/') && !host.starts_with('/'))
-        {
-            let what = format!("entry {} of hosts is no host", k + 1);
-            error(&at("hosts"), what, "write \"db.example.org\", \"192.0.2.1:5433\" or \"/run/postgresql\"");
-        }
-    }
-    if d.serves != Serves::Accounts && d.sql.password_query.is_empty() {
-        let instead = "write one in [directory.sql], or `serves = \"accounts\"` in [[directory]]";
-        error(&at("password_query"), "without password_query nobody can log in".to_owned(), instead);
-    }
-    if d.serves == Serves::Accounts && d.sql.user_query.is_empty() {
-        let instead = "write one in [directory.sql]: SELECT home, uid, gid FROM users WHERE ...";
-        error(&at("user_query"), "a source of accounts needs user_query".to_owned(), instead);
-    }
-    for (name, query) in [("password_query", &d.sql.password_query), ("user_query", &d.sql.user_query)] {
-        if !query.is_empty() && !query.contains('%') {
-            let instead = "compare a column with '%u', or with '%n' and '%d'";
-            error(
-                &at(name),
-                format!("{name} has no variable: it would give the same for everybody"),
-                instead,
-            );
-        }
-    }
-    if d.sql.connections == 0 {
-        error(&at("connections"), "without connections nothing can be asked".to_owned(), "write at least 1");
-    }
-    for (name, value) in [("connect_timeout", d.sql.connect_timeout), ("query_timeout", d.sql.query_timeout)]
+fn pop3(pop3: &Pop3, error: &mut dyn FnMut(&str, String, &str)) {
+    for (path, value) in
+        [("pop3.login_timeout", pop3.login_timeout), ("pop3.idle_timeout", pop3.idle_timeout)]
     {
-        if value.is_zero() {
-            error(&at(name), format!("with {name} = 0 there is never an answer"), "write \"5s\"");
+        if value < Duration::from_secs(1) {
+            error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
+        }
+    }
+    if pop3.max_sessions == 0 {
+        error(
+            "pop3.max_sessions",
+            "nobody could log in".to_owned(),
+            "write the number of sessions you want to allow",
+        );
+    }
+    if UidlFormat::parse(&pop3.uidl_format).is_none() {
+        error(
+            "pop3.uidl_format",
+            "this is not understood, or would be the same for all messages".to_owned(),
+            "use %u, %v, %f, %g, %08Xu, or the words of Dovecot 2.4 for these; %m is for mbox only",
+        );
+    }
+    let expire = pop3.expire.trim();
+    if !expire.eq_ignore_ascii_case("never") && expire.parse::<u32>().is_err() {
+        error("pop3.expire", "this is no number of days".to_owned(), "write \"never\", or days as in \"60\"");
+    }
+    let flag = &pop3.deleted_flag;
+    if !flag.is_empty() && Keyword::new(flag).is_none() {
+        error(
+            "pop3.deleted_flag",
+            "this cannot be a keyword".to_owned(),
+            "write letters and digits without blanks, as in \"$POP3Deleted\"",
+        );
+    }
+    if pop3.delete_type == Pop3Delete::Flag && flag.is_empty() {
+        error(
+            "pop3.delete_type",
+            "there is no keyword to give to deleted messages".to_owned(),
+            "set pop3.deleted_flag as well, or write \"expunge\"",
+        );
+    }
+    for name in &pop3.client_workarounds {
+        if !["outlook-no-nuls", "oe-ns-eoh"].contains(&name.as_str()) {
+            error(
+                "pop3.client_workarounds",
+                format!("there is no workaround {name}"),
+                "known are \"outlook-no-nuls\" and \"oe-ns-eoh\"",
+            );
         }
     }
 }

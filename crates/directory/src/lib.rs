@@ -20,6 +20,7 @@ pub mod fuzz;
 mod location;
 mod login;
 pub mod passwd_file;
+mod place;
 mod pool;
 mod route;
 pub mod sql;

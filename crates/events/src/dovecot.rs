@@ -8,6 +8,7 @@
 //! imap-login: Disconnected: Auth failed (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=.., lip=..
 //! imap-login: Disconnected: Inactivity (no auth attempts in 60 secs): user=<>, rip=.., lip=..
 //! imap(u)<77><id>: Disconnected: Logged out in=12 out=345
+//! pop3(u)<77><id>: Disconnected: Logged out top=0/0, retr=1/1234, del=1/3, size=4321
 //! ```
 //!
 //! A failed login is one line each, when it happens, also when the client may try again on the same connection:
@@ -54,6 +55,21 @@ pub fn render(event: &Event) -> String {
             let (service, pid) = (from.service, std::process::id());
             format!("{service}({})<{pid}><{}>: {why} in={received} out={sent}", clean(account), from.session)
         }
+        Event::MaildropClosed { account, why, counts: c, from } => format!(
+            "{}({})<{}><{}>: Disconnected: {} top={}/{}, retr={}/{}, del={}/{}, size={}",
+            from.service,
+            clean(account),
+            std::process::id(),
+            from.session,
+            line(why),
+            c.top,
+            c.top_octets,
+            c.retr,
+            c.retr_octets,
+            c.deleted,
+            c.messages,
+            c.octets
+        ),
         Event::HandshakeFailed { from, why } => {
             let why = reason(why);
             let mut out = format!(
@@ -109,7 +125,7 @@ fn reason(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Attempt;
+    use crate::event::{Attempt, MaildropCounts};
     use std::time::Duration;
 
     fn origin(transport: Transport) -> Origin {
@@ -157,6 +173,29 @@ mod tests {
         assert!(
             render(&ended(None))
                 .starts_with("imap-login: Disconnected: Logged out (no auth attempts): user=<>, rip=")
+        );
+    }
+
+    /// As Dovecot 2.3.19 wrote it.
+    #[test]
+    fn the_end_of_a_pop3_session() {
+        let counts = MaildropCounts {
+            top: 2,
+            top_octets: 62,
+            retr: 3,
+            retr_octets: 133,
+            deleted: 1,
+            messages: 3,
+            octets: 83,
+        };
+        let from = Origin { service: "pop3", ..origin(Transport::Tls) };
+        let event = Event::MaildropClosed { account: "a@b.c".into(), why: "Logged out".into(), counts, from };
+        let pid = std::process::id();
+        assert_eq!(
+            render(&event),
+            format!(
+                "pop3(a@b.c)<{pid}><Zk3x>: Disconnected: Logged out top=2/62, retr=3/133, del=1/3, size=83"
+            )
         );
     }
 
