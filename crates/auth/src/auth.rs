@@ -7,12 +7,13 @@ use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
 use crate::penalty::{Penalties, network};
+use crate::policy::{Attempted, Ended, Policy, Verdict};
 use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
 use async_trait::async_trait;
 use culver_directory::{
     Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier,
-    Verdict,
+    Verdict as Checked,
 };
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
@@ -137,12 +138,14 @@ pub struct Backends {
     pub masters: Option<Arc<dyn Source>>,
     /// Who knows good tokens; without, OAUTHBEARER and XOAUTH2 do not exist.
     pub tokens: Option<Arc<dyn TokenVerifier>>,
+    /// Who has a say in logins.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Backends {
     /// Only a directory.
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, masters: None, tokens: None }
+        Self { directory, masters: None, tokens: None, policy: None }
     }
 }
 
@@ -328,7 +331,8 @@ impl Auth {
         let begun = Instant::now();
         let verdict = async {
             self.admit(peer, Delay::default())?;
-            let claim = self.claim(user, b"")?;
+            let mut claim = self.claim(user, b"")?;
+            self.ask_policy(&mut claim, b"", peer).await?;
             let found = self.find_stored(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.stored(&found.account, peer)?;
             let clear = stored.as_ref().and_then(Stored::clear);
@@ -357,7 +361,12 @@ impl Auth {
         let begun = Instant::now();
         match self.check(user, password, authorize, peer, delay).await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail(method, user, no, begun, peer, delay).await),
+            Err(mut no) => {
+                let policy = self.backends.policy.as_ref();
+                let claim = self.claim(user, authorize).ok();
+                no.pwhash = policy.zip(claim).map(|(policy, claim)| policy.hash(claim.wanted(), password));
+                Err(self.fail(method, user, no, begun, peer, delay).await)
+            }
         }
     }
 
@@ -370,7 +379,8 @@ impl Auth {
         delay: Delay,
     ) -> Result<Arc<Account>, No> {
         self.admit(peer, delay)?;
-        let claim = self.claim(user, authorize)?;
+        let mut claim = self.claim(user, authorize)?;
+        self.ask_policy(&mut claim, password, peer).await?;
         self.not_blocked(Some(claim.login.as_str()), peer)?;
         let prover = PasswordProver { auth: self, password, peer, device: Mutex::default() };
         let found = self.prove_password(&prover, &claim, password, peer).await?;
@@ -396,7 +406,7 @@ impl Auth {
             {
                 let verdict = prover.prove(&**masters, &claim.login, &account).await.map_err(outage)?;
                 return match verdict {
-                    Verdict::Right => Ok(Found { account, master: true }),
+                    Checked::Right => Ok(Found { account, master: true }),
                     _ => Err(No::wrong("password mismatch").of(&account).guessed(self.fingerprint(password))),
                 };
             }
@@ -529,14 +539,22 @@ impl Auth {
         Ok(account)
     }
 
-    /// Writes when app passwords were used last, as long as the server runs, and what is left when `stop` comes. For a task
-    /// of its own: logins do not wait for it.
-    pub async fn write_uses(self: Arc<Self>, stop: impl Future<Output = ()>) {
+    /// What logins do not wait for: writes when app passwords were used last, tells the policy service how logins ended.
+    /// As long as the server runs; what is left of the first is written when `stop` comes. For a task of its own.
+    pub async fn background(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let reports = async {
+            match &self.backends.policy {
+                Some(policy) => policy.send_reports(|why| self.no_policy(&why)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut reports = std::pin::pin!(reports);
         let mut going = true;
         while going {
             tokio::select! {
                 () = self.memory.uses.some() => {}
+                () = &mut reports => {}
                 () = &mut stop => going = false,
             }
             for ((account, device), (at, address)) in self.memory.uses.take() {
@@ -591,14 +609,23 @@ impl Auth {
             return denied(Denied::NotAllowedHere, "authorization as somebody else");
         }
         self.delay_until(&account, peer).await?;
+        let other = match target.or(named.as_ref()) {
+            None => None,
+            Some(target) => {
+                match self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))? {
+                    None => return denied(Denied::NotAllowedHere, "there is no such account to log in as"),
+                    found => found,
+                }
+            }
+        };
+        if let Some(login) = self.attempted(claim, peer) {
+            self.allowed(&login).await?;
+            self.report(&login, Ended::Success);
+        }
         self.memory.attempts.lock().remove(&peer.session);
         self.memory.accounts.forgive(&claim.login.as_str().to_owned());
         self.memory.blocks.succeeded(network(peer.remote.ip()), claim.login.as_str());
-        let Some(target) = target.or(named.as_ref()) else { return Ok(account) };
-        let other = self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))?;
-        let Some(other) = other else {
-            return denied(Denied::NotAllowedHere, "there is no such account to log in as");
-        };
+        let Some(other) = other else { return Ok(account) };
         let by = account.name.strip_suffix("@localhost").unwrap_or(&account.name).to_owned();
         self.events.emit(Event::LoginAs { account: other.name.clone(), by, from: peer.origin() });
         Ok(other)
@@ -640,14 +667,14 @@ impl Auth {
         account: &Arc<Account>,
         password: &[u8],
         peer: &Peer,
-    ) -> Result<Verdict, Outage> {
-        let verdict = |right| if right { Verdict::Right } else { Verdict::Wrong };
+    ) -> Result<Checked, Outage> {
+        let verdict = |right| if right { Checked::Right } else { Checked::Wrong };
         if password.is_empty() || password.len() > LONGEST_PASSWORD {
-            return Ok(Verdict::Wrong);
+            return Ok(Checked::Wrong);
         }
         let text = match &account.secret {
-            Secret::AnyPassword => return Ok(Verdict::Right),
-            Secret::None => return Ok(Verdict::Wrong),
+            Secret::AnyPassword => return Ok(Checked::Right),
+            Secret::None => return Ok(Checked::Wrong),
             Secret::Ask => return source.check(login, password).await,
             Secret::Stored(text) => text,
         };
@@ -660,7 +687,7 @@ impl Auth {
         let stored = Stored::parse(text).map_err(|why| unusable(&why.to_string()))?;
         let token = self.memory.cache.token(&account.name, text, password);
         if self.memory.cache.knows(&token, Instant::now().into_std()) {
-            return Ok(Verdict::Right);
+            return Ok(Checked::Right);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
         let (name, given) = (account.name.clone(), password.to_vec());
@@ -675,6 +702,60 @@ impl Auth {
             }
         }
         Ok(verdict(right))
+    }
+
+    /// Asks the policy service about a password that comes, or another proof that has none.
+    pub(crate) async fn ask_policy(&self, claim: &mut Claim, password: &[u8], peer: &Peer) -> Result<(), No> {
+        let Some(policy) = &self.backends.policy else { return Ok(()) };
+        claim.pwhash = Some(policy.hash(claim.wanted(), password));
+        match self.attempted(claim, peer) {
+            Some(login) => self.allowed(&login).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A login as the policy service hears of it.
+    fn attempted(&self, claim: &Claim, peer: &Peer) -> Option<Attempted> {
+        let policy = self.backends.policy.as_ref()?;
+        let login = claim.wanted();
+        Some(Attempted {
+            login: login.to_owned(),
+            pwhash: claim.pwhash.clone().unwrap_or_else(|| policy.hash(login, b"")),
+            remote: peer.remote.ip().to_string(),
+            protocol: peer.service,
+            session: peer.session.clone(),
+            tls: peer.secured == Secured::Tls,
+        })
+    }
+
+    async fn allowed(&self, login: &Attempted) -> Result<(), No> {
+        let Some(policy) = &self.backends.policy else { return Ok(()) };
+        match policy.allow(login).await {
+            Ok(Verdict::Allow) => Ok(()),
+            Ok(Verdict::Delay(delay)) => {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            Ok(Verdict::Reject(text)) => {
+                Err(No::because(Denied::Policy { text }, "the policy service refuses it"))
+            }
+            Err(why) => {
+                self.no_policy(&why);
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&self, login: &Attempted, ended: Ended) {
+        if self.backends.policy.as_ref().is_some_and(|policy| !policy.report(login, ended)) {
+            self.no_policy("1000 reports wait already, which is the limit: this one is dropped");
+        }
+    }
+
+    /// It fails open, and the log says so.
+    fn no_policy(&self, why: &str) {
+        let text = format!("the policy service has no say: {why}");
+        self.events.emit(Event::message(culver_events::Level::Warning, "auth", text));
     }
 
     /// Runs slow arithmetic on a thread that may block; `None` when that thread died.
@@ -760,6 +841,7 @@ impl Auth {
         limits: Delay,
     ) -> Denied {
         let attempts = self.count(&peer.session);
+        self.report_failure(user, &no, peer);
         // Guesses wait, our own faults and settings do not.
         let guess = matches!(no.denied, Denied::Credentials | Denied::Syntax(_));
         let ip = peer.remote.ip();
@@ -810,6 +892,22 @@ impl Auth {
         no.denied
     }
 
+    /// Tells the policy service of a login that failed, when it was one that was looked at.
+    fn report_failure(&self, user: &[u8], no: &No, peer: &Peer) {
+        let why = match &no.denied {
+            Denied::Credentials if no.reason == UNKNOWN => "account",
+            Denied::Credentials => "credentials",
+            Denied::Disabled { .. } | Denied::NotAllowedHere => "disabled",
+            Denied::Policy { .. } => "policy",
+            _ => return,
+        };
+        let Ok(mut claim) = self.claim(user, b"") else { return };
+        claim.pwhash = no.pwhash.clone();
+        if let Some(login) = self.attempted(&claim, peer) {
+            self.report(&login, Ended::Failed(why));
+        }
+    }
+
     fn count(&self, session: &str) -> u32 {
         let mut attempts = self.memory.attempts.lock();
         if attempts.len() >= REMEMBERED {
@@ -837,12 +935,12 @@ impl Prove for PasswordProver<'_> {
         source: &dyn Source,
         login: &Login,
         account: &Arc<Account>,
-    ) -> Result<Verdict, Outage> {
+    ) -> Result<Checked, Outage> {
         if app_password::can_be(self.password) {
             let all = self.auth.backends.directory.app_passwords(&account.name).await?;
             if let Some(one) = app_password::which(&all, self.password) {
                 *self.device.lock() = Some(one.clone());
-                return Ok(Verdict::Right);
+                return Ok(Checked::Right);
             }
         }
         self.auth.is_right(source, login, account, self.password, self.peer).await
@@ -857,11 +955,16 @@ pub(crate) struct No {
     no_delay: bool,
     /// What tells this guess from others, where it is known.
     guess: Option<u64>,
+    /// What the policy service was told of the password.
+    pwhash: Option<String>,
 }
+
+/// Why, for names that nobody has.
+const UNKNOWN: &str = "unknown user";
 
 impl No {
     pub fn because(denied: Denied, reason: &str) -> Self {
-        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None }
+        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None, pwhash: None }
     }
 
     /// They do not know the password, or whatever else proves it.
@@ -870,7 +973,13 @@ impl No {
     }
 
     pub fn syntax(text: String) -> Self {
-        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false, guess: None }
+        Self {
+            reason: text.clone(),
+            denied: Denied::Syntax(text),
+            no_delay: false,
+            guess: None,
+            pwhash: None,
+        }
     }
 
     /// It was this guess.

@@ -73,6 +73,13 @@ pub fn check(parsed: &mut Parsed) {
             error(name, format!("{name} is not an absolute path"), "write it from the root");
         }
     }
+    if !s.auth.policy_url.is_empty() && s.auth.policy_nonce.is_empty() {
+        error(
+            "auth.policy_url",
+            "a policy service needs auth.policy_nonce".to_owned(),
+            "write a long random text, the same on all servers that ask it",
+        );
+    }
     for name in &s.auth.mechanisms {
         if !MECHANISMS.contains(&name.to_ascii_uppercase().as_str()) {
             let what = format!("{name:?} is no mechanism that Culver speaks");

@@ -8,6 +8,7 @@ pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
+use culver_auth::policy::{Policy as PolicyService, PolicySettings};
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
@@ -76,7 +77,7 @@ impl Parts {
         let store = store(settings)?;
         let io = store.io().clone();
         let store: Arc<dyn Store> = Arc::new(store);
-        let backends = backends(settings, directory);
+        let backends = backends(settings, directory)?;
         let (memory, finished, last_logins) = (Memory::new(), Finished::default(), LastLogins::default());
         let lasting = Lasting { backends, store, io, tls, events, memory, finished, last_logins };
         let auth = auth(settings, &lasting);
@@ -178,8 +179,23 @@ struct Lasting {
 }
 
 /// What is asked about names and passwords.
-pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Backends {
-    Backends { directory, masters: masters(settings), tokens: None }
+///
+/// # Errors
+/// When the policy service's address cannot be one.
+pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Result<Backends> {
+    Ok(Backends { directory, masters: masters(settings), tokens: None, policy: policy(settings)? })
+}
+
+/// Who has a say in logins.
+fn policy(settings: &Settings) -> Result<Option<Arc<PolicyService>>> {
+    let auth = &settings.auth;
+    if auth.policy_url.is_empty() {
+        return Ok(None);
+    }
+    let (url, header) = (auth.policy_url.clone(), auth.policy_header.clone());
+    let (timeout, nonce) = (auth.policy_timeout, auth.policy_nonce.clone());
+    let policy = PolicyService::new(PolicySettings { url, header, timeout, nonce });
+    Ok(Some(Arc::new(policy.context("auth.policy_url")?)))
 }
 
 /// Who may log in as anybody, from a file of their own.

@@ -524,7 +524,7 @@ fn administrators_try_logins_with_and_without_a_server() {
         let out = run(CULVER, &[&["auth", "--config", &config], args].concat(), password.as_bytes());
         (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     };
-    let anna = "passdb: Anna#example.net auth succeeded\nextra fields:\n  user=anna@example.org\n";
+    let anna = "passdb: Anna#example.net auth succeeded\nextra fields:\n  user=anna@example.org\n  original_user=Anna#example.net\n";
     let user = format!(
         "userdb: anna@example.org\n  uid       : {OWNER}\n  gid       : {OWNER}\n  home      : {home}\n  \
          mail      : maildir:{home}/Mail\n",

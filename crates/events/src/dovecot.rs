@@ -176,6 +176,32 @@ mod tests {
         );
     }
 
+    /// `deliver_log_format` as Dovecot 2.3.19 prints it: `lmtp(u)<pid><id>: msgid=<x@y>: saved mail to INBOX`.
+    #[test]
+    fn deliveries() {
+        let pid = std::process::id();
+        let delivery = |id: Option<&str>| Delivery {
+            service: "lmtp",
+            session: "Zk3x".to_owned(),
+            account: "u@example.org".to_owned(),
+            message_id: id.map(str::to_owned),
+            sender: "s@example.com".to_owned(),
+            size: 7,
+        };
+        let saved =
+            |id, mailbox: &str| Event::Delivered { delivery: delivery(id), mailbox: mailbox.to_owned() };
+        assert_eq!(
+            render(&saved(Some("<1@x>"), "INBOX")),
+            format!("lmtp(u@example.org)<{pid}><Zk3x>: msgid=<1@x>: saved mail to INBOX")
+        );
+        assert!(render(&saved(None, "INBOX")).ends_with(": msgid=unspecified: saved mail to INBOX"));
+        assert!(!render(&saved(Some("<1@x>\r\nlmtp(root)"), "a\nb")).contains('\n'));
+        let failed = Event::DeliveryFailed { delivery: delivery(None), why: "452 4.2.2 full".to_owned() };
+        assert!(render(&failed).ends_with(": msgid=unspecified: save failed to INBOX: 452 4.2.2 full"));
+        let forwarded = Event::Forwarded { delivery: delivery(None), to: "x@y".to_owned() };
+        assert!(render(&forwarded).ends_with(": forwarded to <x@y>"));
+    }
+
     /// As Dovecot 2.3.19 wrote it.
     #[test]
     fn the_end_of_a_pop3_session() {

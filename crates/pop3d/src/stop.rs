@@ -81,6 +81,6 @@ pub fn denied<'a>(denied: &'a Denied, text: &'a str) -> (Option<Code>, Text<'a>)
             (Some(Code::SysTemp), Text::TooManyFailures)
         }
         Denied::TooManySessions { most } => (Some(Code::InUse), Text::TooManySessions(*most)),
-        Denied::Syntax(_) => (Some(Code::Auth), Text::Other(text)),
+        Denied::Policy { .. } | Denied::Syntax(_) => (Some(Code::Auth), Text::Other(text)),
     }
 }

@@ -476,6 +476,17 @@ service imap {
  }
  extra_groups = $default_internal_group
 }
+service pop3-login {
+ process_min_avail = 2
+ process_limit = 2
+ client_limit = 8000
+}
+service pop3 {
+ service_count = 256
+ process_min_avail = 4
+ idle_kill = 10 secs
+ process_limit = 4096
+}
 service imap-hibernate {
  client_limit = 16000
  unix_listener imap-hibernate {

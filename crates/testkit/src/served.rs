@@ -50,10 +50,12 @@ impl Served {
             writeln!(users, "u{n:04}@example.test:{{PLAIN}}pass:::::")?;
         }
         fs::write(dir.join("users"), users)?;
+        // The test may want a port of its own.
+        let pop3 = if settings.contains("pop3.listen") { "" } else { "pop3.listen = [\"127.0.0.1:0\"]\n" };
         let mut text = format!(
             "state_dir = \"{root}/state\"\nsandbox = false\nlog.file = \"{root}/log\"\nlog.style = \"dovecot\"\n\
              auth.failure_delay = \"0s\"\nimap.listen = [\"127.0.0.1:0\"]\nimaps.listen = [\"127.0.0.1:0\"]\n\
-             pop3.listen = [\"127.0.0.1:0\"]\npop3s.listen = [\"127.0.0.1:0\"]\n{settings}\n\
+             {pop3}pop3s.listen = [\"127.0.0.1:0\"]\n{settings}\n\
              [[directory]]\nsource = \"passwd-file\"\npath = \"{root}/users\"\nhome = \"{root}/mail/%u\"\n"
         );
         if let Some(pair) = pair {

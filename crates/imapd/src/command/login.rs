@@ -49,6 +49,7 @@ pub fn denied(denied: Denied, cx: &mut Context) -> Done {
         Denied::Credentials => WireCode::AuthenticationFailed,
         Denied::Disabled { .. } => WireCode::ContactAdmin,
         Denied::Temporary => WireCode::Unavailable,
+        Denied::Policy { .. } => WireCode::NoPerm,
         Denied::NotAllowedHere => WireCode::AuthorizationFailed,
         Denied::PrivacyRequired => WireCode::PrivacyRequired,
         Denied::TooManySessions { .. } => WireCode::Limit,
