@@ -13,6 +13,7 @@ mod passwd;
 mod sandbox;
 mod serve;
 mod server;
+mod sources;
 mod state_lock;
 
 use anyhow::Result;

@@ -3,7 +3,8 @@
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
 use crate::delivery;
-use crate::passwd::Passwd;
+use crate::sources;
+pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
@@ -146,27 +147,6 @@ impl Parts {
     pub async fn close(&self) {
         self.lasting.store.close().await;
     }
-}
-
-/// The accounts.
-///
-/// # Errors
-/// When a source cannot be opened.
-pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
-    let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
-    for source in &settings.directory {
-        sources.push(match source.source {
-            Source::Builtin => Arc::new(builtin(settings, source)?),
-            Source::PasswdFile => {
-                let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
-                if let [only] = &source.domain[..] {
-                    file = file.bare_names_in(&only.name);
-                }
-                Arc::new(Passwd::new(file, source))
-            }
-        });
-    }
-    Ok(Arc::new(Directory::new(sources).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 /// The mail.
@@ -332,27 +312,6 @@ pub fn hostname(settings: &Settings) -> String {
     }
 }
 
-/// `mail.location` and `mail.layout` as one location, as Dovecot writes it.
-fn location(settings: &Settings) -> String {
-    let layout = settings.mail.layout.word();
-    format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
-}
-
-fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
-    let file = settings.state_dir.join("directory.sqlite");
-    Ok(Builtin::open(&file, defaults(settings, source))?)
-}
-
-/// What accounts have of which the source says nothing.
-fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
-    Defaults {
-        mail: location(settings),
-        home: Some(source.home.clone()).filter(|h| !h.is_empty()),
-        uid: Some(source.uid).filter(|id| *id > 0),
-        gid: Some(source.gid).filter(|id| *id > 0),
-    }
-}
-
 /// Is the built-in directory's file there, if the configuration names one? To open it would make it.
 ///
 /// # Errors
@@ -379,7 +338,7 @@ pub fn builtin_directory(settings: &Settings) -> Result<Builtin> {
         "the configuration has no built-in directory: add [[directory]] with source = \"builtin\", or edit the passwd-file",
     )?;
     make_state_dir(settings)?;
-    builtin(settings, source)
+    sources::builtin(settings, source)
 }
 
 /// Makes the state folder, when it is missing, for the server alone.
