@@ -11,6 +11,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod pop3;
+
+pub use pop3::{Pop3, Pop3Delete, Pop3Language, Pop3s, UidlDuplicates};
+
 section! {
     /// Settings of the server as a whole.
     Settings {
@@ -35,6 +39,8 @@ section! {
         [mail]: Mail;
         [imap]: Imap;
         [imaps]: Imaps;
+        [pop3]: Pop3;
+        [pop3s]: Pop3s;
         [auth_socket]: AuthSocket;
         [lmtp]: Lmtp;
         [deliver]: Deliver;
