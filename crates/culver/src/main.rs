@@ -47,6 +47,8 @@ enum Command {
     Auth(WithConfig<AuthCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Quotas: limits, usage, and who is over.
+    Quota(WithConfig<culver_admin::QuotaCommand>),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
 }
@@ -106,6 +108,7 @@ fn run(command: Command) -> Result<()> {
             println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
             Ok(())
         }
+        Command::Quota(with) => quota(&with),
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
             let builtin = parts::builtin_directory(&settings)?;
@@ -124,4 +127,30 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Asks the running server; without one, does it here.
+fn quota(with: &WithConfig<culver_admin::QuotaCommand>) -> Result<()> {
+    use culver_store::Store as _;
+    let settings = config_command::read(&with.config)?.settings;
+    let (verb, arguments) = with.command.request()?;
+    let answer = if culver_admin::control::answers(&settings.state_dir) {
+        culver_admin::control::ask(&settings.state_dir, verb, arguments)?
+    } else {
+        let _alone = state_lock::StateLock::alone(&settings.state_dir)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(async {
+            let directory = parts::directory(&settings)?;
+            let store = std::sync::Arc::new(parts::store(&settings)?);
+            let events = parts::events(&settings)?;
+            let keeper = parts::keeper(&settings, directory.clone(), store.clone(), events)?;
+            let verbs = culver_admin::quota::QuotaVerbs { keeper: keeper.clone(), directory };
+            let answer = verbs.answer(verb, &arguments.into()).await.map_err(anyhow::Error::msg);
+            keeper.tick().await;
+            store.close().await;
+            answer
+        })?
+    };
+    println!("{}", with.command.shown(&answer));
+    Ok(())
 }

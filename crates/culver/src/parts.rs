@@ -6,6 +6,7 @@ use crate::passwd::Passwd;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
+use culver_admin::quota::QuotaVerbs;
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
@@ -17,8 +18,10 @@ use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_keeper::{InboxNotices, Keeper, KeeperSettings, WallClock};
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
+use culver_maildir::usage::Maildirsize;
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::{ClientCertificates, ClientName, Oldest};
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
@@ -63,7 +66,8 @@ impl Parts {
         let store: Arc<dyn Store> = Arc::new(store(settings)?);
         let masters = masters(settings);
         let backends = Backends { directory, masters, tokens: None };
-        let lasting = Lasting { backends, store, tls, events, memory: Memory::new() };
+        let keeper = keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
+        let lasting = Lasting { backends, store, keeper, tls, events, memory: Memory::new() };
         let imap = Current::new(imap(settings, &lasting));
         Ok(Self { lasting, imap })
     }
@@ -98,7 +102,16 @@ impl Parts {
 
     /// The verbs of administration that need the running server.
     pub fn control(&self) -> Control {
-        Control::new(vec![Arc::new(AuthVerbs(self.lasting.memory.clone()))])
+        let quota = QuotaVerbs {
+            keeper: self.lasting.keeper.clone(),
+            directory: self.lasting.backends.directory.clone(),
+        };
+        Control::new(vec![Arc::new(AuthVerbs(self.lasting.memory.clone())), Arc::new(quota)])
+    }
+
+    /// Keeps accounts to their quota.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.lasting.keeper
     }
 
     /// Whether mail is taken, for those that ask before it comes.
@@ -108,11 +121,13 @@ impl Parts {
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
+        self.lasting.keeper.set(keeper_settings(settings));
         self.imap.0.store(imap(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
     pub async fn close(&self) {
+        self.lasting.keeper.keep_usages().await;
         self.lasting.store.close().await;
     }
 }
@@ -159,6 +174,7 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
+    keeper: Arc<Keeper>,
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
@@ -213,10 +229,72 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { store, tls, events, .. } = lasting;
+    let Lasting { store, keeper, tls, events, .. } = lasting;
     let auth = auth(settings, lasting);
-    let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
-    Arc::new(ImapService { auth, store, tls, events, settings: imap })
+    let (store, keeper) = (store.clone(), keeper.clone());
+    let (tls, events) = (tls.clone(), events.clone());
+    Arc::new(ImapService { auth, store, keeper, tls, events, settings: imap })
+}
+
+/// Keeps accounts to their quota. Its states lie in the built-in directory's file, whatever the sources are.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn keeper(
+    settings: &Settings,
+    directory: Arc<Directory>,
+    store: Arc<dyn Store>,
+    events: Events,
+) -> Result<Arc<Keeper>> {
+    make_state_dir(settings)?;
+    let builtin = Arc::new(builtin(settings, &set::Directory::default())?);
+    let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
+    let notices = Arc::new(InboxNotices::new(store.clone(), from));
+    let parts = culver_keeper::Parts {
+        builtin,
+        directory,
+        store,
+        notices,
+        hooks: Vec::new(),
+        events,
+        clock: Arc::new(WallClock),
+    };
+    Ok(Arc::new(Keeper::new(parts, keeper_settings(settings))))
+}
+
+fn keeper_settings(settings: &Settings) -> KeeperSettings {
+    let quota = &settings.quota;
+    let some = |n: u64| Some(n).filter(|n| *n > 0);
+    let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    let policy = culver_quota::Policy {
+        warnings: quota.warnings.iter().filter_map(|w| u8::try_from(*w).ok()).collect(),
+        hysteresis: u8::try_from(quota.hysteresis).unwrap_or(100).min(100),
+        grace: seconds(quota.grace),
+        enabling: match quota.enabling {
+            set::Enabling::ByHand => culver_quota::Enabling::ByHand,
+            set::Enabling::ByItself => culver_quota::Enabling::ByItself,
+        },
+    };
+    let extras = settings.mailbox.iter().filter(|m| m.quota_extra > 0);
+    KeeperSettings {
+        policy: policy.tidied(),
+        limits: culver_quota::Limits {
+            storage: some(quota.storage.0),
+            messages: some(quota.messages.into()),
+            message_size: some(quota.message_size.0),
+            mailboxes: some(quota.mailboxes.into()),
+        },
+        last_message: quota.last_message.0,
+        extras: extras
+            .map(|m| culver_keeper::Extra { mailbox: MailboxName::new(&m.name), percent: m.quota_extra })
+            .collect(),
+        full: match quota.full {
+            set::Full::Defer => culver_keeper::Full::Later,
+            set::Full::Reject => culver_keeper::Full::Never,
+        },
+        language: culver_keeper::templates::Language::parse(&quota.language).unwrap_or_default(),
+        check_every: seconds(quota.cross_check),
+    }
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -225,6 +303,13 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         set::FlagWrites::Lazy => FlagWrites::Lazy,
         set::FlagWrites::Sync => FlagWrites::Sync,
     };
+    shared.maildirsize = match settings.quota.maildirsize {
+        set::Maildirsize::Existing => Maildirsize::Existing,
+        set::Maildirsize::Always => Maildirsize::Always,
+        set::Maildirsize::Never => Maildirsize::Never,
+    };
+    let uncounted = settings.mailbox.iter().filter(|m| !m.quota_counts);
+    shared.uncounted = uncounted.map(|m| MailboxName::new(&m.name)).collect();
     let mut store = StoreSettings::new(&settings.state_dir, Arc::new(shared));
     store.mailboxes = settings
         .mailbox

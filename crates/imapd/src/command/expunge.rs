@@ -11,7 +11,7 @@ use culver_imap::response::Code as WireCode;
 pub async fn run(
     selected: &mut Selected,
     uids: Option<SequenceSet>,
-    _cx: &mut Context,
+    cx: &mut Context,
 ) -> Result<Done, Stop> {
     let mailbox = selected.writable()?.clone();
     let uids = match uids {
@@ -19,6 +19,9 @@ pub async fn run(
         None => selected.view.snapshot().uids(),
     };
     let gone = mailbox.expunge(&uids).await?;
+    if !gone.is_empty() {
+        cx.service.keeper.stored(&selected.user.account).await;
+    }
     let highest = mailbox.snapshot().highest_mod_seq;
     // RFC 7162 §3.2.10: told with QRESYNC when something was expunged.
     let tells = selected.user.enabled.qresync && !gone.is_empty();

@@ -6,8 +6,7 @@ use crate::state::{Authenticated, Enabled};
 use crate::stop::{Code, Done, Stop};
 use culver_auth::Denied;
 use culver_events::Event;
-use culver_imap::response::Code as WireCode;
-use culver_store::{Layout, Owner, Place};
+use culver_imap::response::{self, Code as WireCode, Condition};
 use std::sync::Arc;
 
 /// LOGIN.
@@ -31,26 +30,15 @@ pub async fn open(
     let most = cx.service.settings.sessions;
     let seat = cx.service.auth.seat(&account.name, &cx.peer, most);
     let seat = seat.map_err(|no| Done::no(Code::Plain(WireCode::Limit), no.text()))?;
-    let place = place(&account);
+    let place = culver_keeper::place(&account);
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
-    let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default(), seat };
-    Ok((user, Done::ok("Logged in").with(Code::Capability)))
-}
-
-/// Where the account's mail lies, as the store wants it.
-pub fn place(account: &culver_directory::Account) -> Place {
-    Place {
-        account: account.name.clone(),
-        owner: account.uid.zip(account.gid).map(|(uid, gid)| Owner { uid, gid }),
-        root: account.mail.root.clone(),
-        control: account.mail.control.clone(),
-        index: account.mail.index.clone(),
-        layout: match account.mail.layout {
-            culver_directory::Layout::MaildirPlusPlus => Layout::MaildirPlusPlus,
-            culver_directory::Layout::Fs => Layout::Fs,
-        },
+    if let Some(text) = cx.service.keeper.greeting(&account).await {
+        // RFC 9051 §7.1: ALERT is shown to the user.
+        response::status(&mut cx.wire.out, None, Condition::Ok, Some(&WireCode::Alert), &text);
     }
+    let user = Authenticated { name: account.name.as_str().into(), account, mail, enabled: Enabled::default(), seat };
+    Ok((user, Done::ok("Logged in").with(Code::Capability)))
 }
 
 /// What a client reads when it is not let in (RFC 5530 §3), and the count of failures of this connection.
