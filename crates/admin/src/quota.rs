@@ -163,7 +163,9 @@ impl QuotaCommand {
                     let name = one["account"].as_str().unwrap_or_default();
                     match (&one["error"], &one["mistaken"]) {
                         (Value::String(why), _) => format!("{name}: {why}"),
-                        (_, Value::Null) => format!("{name}: {} octets, {} messages", one["storage"], one["messages"]),
+                        (_, Value::Null) => {
+                            format!("{name}: {} octets, {} messages", one["storage"], one["messages"])
+                        }
                         (_, before) => format!(
                             "{name}: {} octets, {} messages; {} octets, {} messages were known",
                             one["storage"], one["messages"], before["storage"], before["messages"]

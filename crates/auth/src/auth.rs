@@ -75,6 +75,22 @@ pub struct ChannelBinding {
     pub end_point: Option<Vec<u8>>,
 }
 
+/// How a failure waits, for exchanges that cannot do as all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delay {
+    /// The answer comes after this long, however long it should wait: for protocols whose clients give up.
+    pub at_most: Duration,
+    /// Do failures count against the client's network, and do the network's earlier ones count here? `false` where many
+    /// people share one address (webmail), or where there is none.
+    pub counted: bool,
+}
+
+impl Default for Delay {
+    fn default() -> Self {
+        Self { at_most: Duration::MAX, counted: true }
+    }
+}
+
 /// Settings, each with the reason for its default.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
@@ -286,7 +302,7 @@ impl Auth {
     /// # Errors
     /// When they are wrong, or the account may not log in, or it cannot be known.
     pub async fn verify(&self, user: &[u8], password: &[u8], peer: &Peer) -> Result<Arc<Account>, Denied> {
-        self.verify_as("PLAIN", user, password, b"", peer).await
+        self.verify_as("PLAIN", user, password, b"", peer, Delay::default()).await
     }
 
     /// APOP (RFC 1939 §7): the digest of the greeting's timestamp (angle brackets included) and the password. Takes long
@@ -303,7 +319,7 @@ impl Auth {
     ) -> Result<Arc<Account>, Denied> {
         let begun = Instant::now();
         let verdict = async {
-            self.admit(peer)?;
+            self.admit(peer, Delay::default())?;
             let claim = self.claim(user, b"")?;
             let found = self.find(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.stored(&found.account, peer)?;
@@ -317,7 +333,7 @@ impl Auth {
         };
         match verdict.await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail("APOP", user, no, begun, peer).await),
+            Err(no) => Err(self.fail("APOP", user, no, begun, peer, Delay::default()).await),
         }
     }
 
@@ -328,11 +344,12 @@ impl Auth {
         password: &[u8],
         authorize: &[u8],
         peer: &Peer,
+        delay: Delay,
     ) -> Result<Arc<Account>, Denied> {
         let begun = Instant::now();
-        match self.check(user, password, authorize, peer).await {
+        match self.check(user, password, authorize, peer, delay).await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail(method, user, no, begun, peer).await),
+            Err(no) => Err(self.fail(method, user, no, begun, peer, delay).await),
         }
     }
 
@@ -342,8 +359,9 @@ impl Auth {
         password: &[u8],
         authorize: &[u8],
         peer: &Peer,
+        delay: Delay,
     ) -> Result<Arc<Account>, No> {
-        self.admit(peer)?;
+        self.admit(peer, delay)?;
         let claim = self.claim(user, authorize)?;
         let Some(found) = self.find(&claim, peer).await? else {
             // As much work as for an account that exists.
@@ -371,9 +389,12 @@ impl Auth {
     }
 
     /// Is anybody let in on this connection?
-    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), No> {
+    pub(crate) fn admit(&self, peer: &Peer, delay: Delay) -> Result<(), No> {
         if self.settings.tls_required && peer.secured == Secured::No {
             return Err(No::because(Denied::PrivacyRequired, "cleartext authentication disallowed"));
+        }
+        if !delay.counted {
+            return Ok(());
         }
         let network = network(peer.remote.ip());
         if let Some(wait) = self.memory.networks.crowded(&network, Instant::now().into_std()) {
@@ -654,6 +675,7 @@ impl Auth {
         no: No,
         begun: Instant,
         peer: &Peer,
+        limits: Delay,
     ) -> Denied {
         let attempts = self.count(&peer.session);
         // Guesses wait, our own faults and settings do not.
@@ -662,16 +684,26 @@ impl Auth {
         let mut delay = Duration::ZERO;
         if guess {
             let (first, begun) = (self.settings.failure_delay, begun.into_std());
-            delay = self.memory.networks.failed(network(ip), first, begun);
             let name = self.claim(user, b"").ok().map(|claim| claim.login.to_string());
-            // A client that is set up wrongly sends the same name for ever: one guess.
-            let guess =
-                no.guess.or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
-            let blocks = &self.settings.blocks;
-            for block in self.memory.blocks.failed(network(ip), name.as_deref(), guess, blocks, begun) {
-                let Block { network, account, guesses, left } = block;
-                let seconds = left.as_secs();
-                self.events.emit(Event::Blocked { network, account, guesses, seconds, from: peer.origin() });
+            delay = first;
+            if limits.counted {
+                delay = self.memory.networks.failed(network(ip), first, begun);
+                // A client that is set up wrongly sends the same name for ever: one guess.
+                let guess = no
+                    .guess
+                    .or_else(|| matches!(no.denied, Denied::Syntax(_)).then(|| self.fingerprint(user)));
+                let blocks = &self.settings.blocks;
+                for block in self.memory.blocks.failed(network(ip), name.as_deref(), guess, blocks, begun) {
+                    let Block { network, account, guesses, left } = block;
+                    let seconds = left.as_secs();
+                    self.events.emit(Event::Blocked {
+                        network,
+                        account,
+                        guesses,
+                        seconds,
+                        from: peer.origin(),
+                    });
+                }
             }
             if let Some(name) = name {
                 delay = delay.max(self.memory.accounts.failed(name, first, begun));
@@ -679,6 +711,7 @@ impl Auth {
             if no.no_delay {
                 delay = Duration::ZERO;
             }
+            delay = delay.min(limits.at_most);
         }
         let mut user = String::from_utf8_lossy(user).into_owned();
         if let Some((end, _)) = user.char_indices().nth(Login::MAX) {

@@ -1,7 +1,7 @@
 //! One SASL exchange, step by step. The caller does base64 and the framing of its protocol.
 
 use crate::app_password;
-use crate::auth::{Auth, ChannelBinding, Found, No, Peer};
+use crate::auth::{Auth, ChannelBinding, Delay, Found, No, Peer};
 use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::scheme::Stored;
@@ -19,6 +19,7 @@ pub struct Exchange {
     mechanism: Mechanism,
     peer: Peer,
     channel: ChannelBinding,
+    delay: Delay,
     /// When the last message came.
     begun: Instant,
     step: Step,
@@ -70,7 +71,15 @@ type Failed = (Vec<u8>, No);
 
 impl Exchange {
     pub(crate) fn new(auth: Arc<Auth>, mechanism: Mechanism, peer: Peer, channel: ChannelBinding) -> Self {
-        Self { auth, mechanism, peer, channel, begun: Instant::now(), step: Step::Start }
+        let delay = Delay::default();
+        Self { auth, mechanism, peer, channel, delay, begun: Instant::now(), step: Step::Start }
+    }
+
+    /// With another way to wait.
+    #[must_use]
+    pub fn delayed(mut self, delay: Delay) -> Self {
+        self.delay = delay;
+        self
     }
 
     /// Takes the client's next message. Where the server speaks first, the first message is empty; LOGIN also takes a
@@ -78,7 +87,7 @@ impl Exchange {
     pub async fn step(&mut self, message: &[u8]) -> Progress {
         self.begun = Instant::now();
         let done = match std::mem::replace(&mut self.step, Step::Over) {
-            Step::Start => match self.auth.admit(&self.peer) {
+            Step::Start => match self.auth.admit(&self.peer, self.delay) {
                 Ok(()) => self.start(message).await,
                 Err(no) => Err((Vec::new(), no)),
             },
@@ -94,7 +103,8 @@ impl Exchange {
             Ok(progress) => progress,
             Err((user, no)) => {
                 let method = self.mechanism.name();
-                Progress::Denied(self.auth.fail(method, &user, no, self.begun, &self.peer).await)
+                let failed = self.auth.fail(method, &user, no, self.begun, &self.peer, self.delay);
+                Progress::Denied(failed.await)
             }
         }
     }
@@ -151,7 +161,8 @@ impl Exchange {
     }
 
     async fn password(&self, user: &[u8], password: &[u8], authorize: &[u8]) -> Progress {
-        match self.auth.verify_as(self.mechanism.name(), user, password, authorize, &self.peer).await {
+        let method = self.mechanism.name();
+        match self.auth.verify_as(method, user, password, authorize, &self.peer, self.delay).await {
             Ok(account) => Progress::Done { account, final_message: None },
             Err(denied) => Progress::Denied(denied),
         }
@@ -243,7 +254,7 @@ impl Exchange {
         let refuse = |text: &str| Err(No::syntax(text.to_owned()));
         match (binding, self.mechanism.binds_channel()) {
             (Binding::Unsupported, false) => Ok(Vec::new()),
-            (Binding::NotOffered, false) if self.auth.offers_binding(hash, &self.peer) => refuse(
+            (Binding::NotOffered, false) if self.offers_binding(hash) => refuse(
                 "Channel binding is offered here, but the client did not see it: somebody may be between us",
             ),
             (Binding::NotOffered, false) => Ok(Vec::new()),
@@ -261,6 +272,11 @@ impl Exchange {
             (_, true) => refuse("A mechanism that ends in -PLUS needs channel binding"),
             (Binding::Used(_), false) => refuse("Channel binding needs a mechanism that ends in -PLUS"),
         }
+    }
+
+    /// Was a -PLUS mechanism offered? Not where the channel's data cannot be had, as behind an MTA.
+    fn offers_binding(&self, hash: Hash) -> bool {
+        self.channel != ChannelBinding::default() && self.auth.offers_binding(hash, &self.peer)
     }
 
     async fn scram_last(&self, scram: Scram, message: &[u8]) -> Result<Progress, Failed> {

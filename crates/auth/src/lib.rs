@@ -24,7 +24,7 @@ pub mod sasl {
     pub use culver_sasl::Mechanism;
 }
 
-pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Memory, Peer, Secured};
+pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Delay, Memory, Peer, Secured};
 pub use blocks::{Block, BlockSettings};
 pub use claim::MASTERS;
 pub use denied::Denied;

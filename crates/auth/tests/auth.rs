@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use culver_auth::scheme::{Make, make};
 use culver_auth::{
-    Auth, AuthSettings, ChannelBinding, Denied, Exchange, Peer, Progress, Secured, sasl::Mechanism,
+    Auth, AuthSettings, BlockSettings, ChannelBinding, Delay, Denied, Exchange, Peer, Progress, Secured,
+    sasl::Mechanism,
 };
 use culver_directory::builtin::{Builtin, NewUser};
 use culver_directory::passwd_file::PasswdFile;
@@ -65,6 +66,8 @@ fn auth(delay: Duration) -> (Arc<Auth>, Recorded) {
             Mechanism::Plain,
             Mechanism::Login,
         ]),
+        // Delays alone are looked at here.
+        blocks: BlockSettings { guesses: 0, network_guesses: 0, ..BlockSettings::default() },
         ..AuthSettings::default()
     };
     (Auth::new(directory, settings, events), recorded)
@@ -306,10 +309,10 @@ async fn scram_with_and_without_a_channel() {
     let wrong = client("anna@example.com", "secret").bound("tls-exporter", b"another");
     assert_eq!(scram(&auth, plus, wrong, Some(channel.clone())).await, Err(Denied::Credentials));
     let none = client("anna@example.com", "secret");
-    assert!(matches!(scram(&auth, plus, none, Some(channel)).await, Err(Denied::Syntax(_))));
+    assert!(matches!(scram(&auth, plus, none, Some(channel.clone())).await, Err(Denied::Syntax(_))));
     // The client could bind, and thinks that we cannot: somebody hid it.
     let hidden = answer(
-        auth.start(Mechanism::ScramSha256, &peer(Secured::Tls), None),
+        auth.start(Mechanism::ScramSha256, &peer(Secured::Tls), Some(channel)),
         &[b"y,,n=anna@example.com,r=abc"],
     )
     .await;
@@ -328,4 +331,37 @@ async fn names_that_do_not_exist_have_a_salt_that_stays() {
     assert_eq!(salt("nobody").await, salt("nobody").await);
     assert_ne!(salt("nobody").await, salt("noone").await);
     assert_eq!(salt("nobody").await.len(), salt("anna").await.len());
+}
+
+/// Clients of the auth socket give up after ten seconds: the wait has an end, and who shares an address is not counted.
+#[tokio::test(start_paused = true)]
+async fn a_wait_can_have_an_end_and_need_not_be_counted() {
+    let (auth, _) = auth(Duration::from_secs(2));
+    let wrong = async |user: &str, delay: Delay| {
+        let begun = Instant::now();
+        let mut exchange = auth.start(Mechanism::Plain, &peer(Secured::Tls), None).delayed(delay);
+        let progress = exchange.step(format!("\0{user}@example.com\0guess").as_bytes()).await;
+        assert!(matches!(progress, Progress::Denied(Denied::Credentials)), "{progress:?}");
+        begun.elapsed().as_secs()
+    };
+    let four = Duration::from_secs(4);
+    for n in 0..5 {
+        assert_eq!(wrong(&format!("a{n}"), Delay { at_most: four, counted: false }).await, 2);
+    }
+    let mut waits = Vec::new();
+    for n in 0..6 {
+        waits.push(wrong(&format!("b{n}"), Delay { at_most: four, counted: true }).await);
+    }
+    assert_eq!(waits, [2, 2, 2, 4, 4, 4]);
+    // They were counted all the same.
+    assert_eq!(wrong("c", Delay::default()).await, 15);
+}
+
+/// Behind an MTA no -PLUS mechanism is offered, so a client that could use one says rightly that it saw none.
+#[tokio::test]
+async fn who_cannot_be_offered_channel_binding_is_believed() {
+    let (auth, _) = auth(Duration::ZERO);
+    let mut exchange = auth.start(Mechanism::ScramSha256, &peer(Secured::Tls), None);
+    let progress = exchange.step(b"y,,n=anna@example.com,r=abcdef").await;
+    assert!(matches!(progress, Progress::Challenge(_)), "{progress:?}");
 }

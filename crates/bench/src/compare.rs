@@ -5,7 +5,7 @@ use crate::meter::Meter;
 use crate::server::{Login, Server};
 use crate::session::{self, Plan};
 use anyhow::{Context, Result};
-use culver_testkit::peer::{Culver, CulverOptions, Dovecot, Peer, TUNED};
+use culver_testkit::peer::{Culver, CulverOptions, Dovecot, Peer, TUNED, TUNED_LMTP};
 use std::path::Path;
 use std::process::Command;
 
@@ -22,16 +22,20 @@ pub fn run(program: &Path, plan: &Plan, command: &str) -> Result<String> {
     let mut servers = Vec::new();
     let culver =
         Culver::start(program, CulverOptions { users: plan.sizes.accounts, ..CulverOptions::default() })?;
-    let dovecot = Dovecot::start_with(TUNED)?;
-    for (peer, pid) in [(&culver as &dyn Peer, culver.pid()), (&dovecot as &dyn Peer, dovecot.pid())] {
+    let (speaks_lmtp, lmtp) = Dovecot::with_lmtp()?;
+    let dovecot = Dovecot::start_with(&format!("{TUNED}{speaks_lmtp}{TUNED_LMTP}"))?;
+    for (peer, pid, lmtp) in
+        [(&culver as &dyn Peer, culver.pid(), culver.lmtp()), (&dovecot as &dyn Peer, dovecot.pid(), lmtp)]
+    {
         let first = peer.fresh_account();
         std::fs::create_dir_all(&first.maildir)?;
         peer.own(first.maildir.parent().context("a Maildir has a parent")?)?;
         let login = Login { user: first.user.replace("0001", "{n}"), password: first.password };
         let meter = Meter::of_ours(pid);
-        let server =
+        let mut server =
             Server::new(peer.name().to_owned(), peer.imap(), login, Some(meter), Some(&first.maildir))
                 .with_context(|| format!("the log of {}:\n{}", peer.name(), peer.log()))?;
+        server.lmtp = Some(lmtp);
         servers.push(server);
     }
     let tables = session::run(&servers, plan)?;

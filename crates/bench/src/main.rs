@@ -102,6 +102,9 @@ struct RunArgs {
     /// The other options that may be repeated belong to the server at the same place; given once, to all
     #[arg(long = "server", value_name = "NAME=HOST:PORT", required = true)]
     servers: Vec<String>,
+    /// Its LMTP address, for what is delivered to it
+    #[arg(long = "lmtp", value_name = "HOST:PORT")]
+    lmtp: Vec<String>,
     /// Its main process on this machine: for CPU time and memory
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
@@ -164,7 +167,11 @@ fn run(args: RunArgs) -> Result<()> {
         let meter = args.pids.get(i).copied().map(meter::Meter::of);
         let maildir = args.maildirs.get(i).map(PathBuf::as_path);
         let address = address.context("an address")?;
-        servers.push(Server::new(name.to_owned(), address, login, meter, maildir)?);
+        let mut server = Server::new(name.to_owned(), address, login, meter, maildir)?;
+        if let Some(lmtp) = args.lmtp.get(i) {
+            server.lmtp = lmtp.to_socket_addrs().with_context(|| lmtp.to_owned())?.next();
+        }
+        servers.push(server);
     }
     let tables = session::run(&servers, &plan)?;
     std::io::stdout().write_all(tables.as_bytes()).context("standard output")

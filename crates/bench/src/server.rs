@@ -1,7 +1,7 @@
 //! A server under load: where it is, who logs in, what it can do, and the mailboxes that are kept ready in it.
 //!
 //! Mailboxes of the benchmark begin with `Bench`. Those that are only read are made once and stay: the next run finds them.
-//! POP3 and LMTP get their addresses here, beside `imap`, and their clients beside [`Driver`].
+//! POP3 gets its address here, beside `imap` and `lmtp`, and its client beside [`Driver`].
 
 use crate::driver::Driver;
 use crate::mail;
@@ -29,6 +29,8 @@ pub struct Server {
     pub name: String,
     /// Where it speaks IMAP in plain text.
     pub imap: SocketAddr,
+    /// Where it speaks LMTP, if it does.
+    pub lmtp: Option<SocketAddr>,
     login: Login,
     /// What it costs, when its process is known.
     pub meter: Option<Meter>,
@@ -52,8 +54,16 @@ impl Server {
         maildir: Option<&Path>,
     ) -> Result<Server> {
         let maildir = maildir.map(Maildir::at).transpose()?;
-        let mut server =
-            Server { name, imap, login, meter, maildir, capabilities: Vec::new(), ready: RefCell::default() };
+        let mut server = Server {
+            name,
+            imap,
+            lmtp: None,
+            login,
+            meter,
+            maildir,
+            capabilities: Vec::new(),
+            ready: RefCell::default(),
+        };
         server.capabilities = server.log_in().with_context(|| server.name.clone())?.capabilities;
         Ok(server)
     }

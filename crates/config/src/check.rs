@@ -2,7 +2,7 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Source, SpecialUse};
+use crate::settings::{ForwardMethod, Source, SpecialUse};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -163,10 +163,55 @@ pub fn check(parsed: &mut Parsed) {
         ("imap.login_timeout", s.imap.login_timeout, Duration::from_secs(1)),
         ("imap.idle_timeout", s.imap.idle_timeout, Duration::from_secs(1)),
         ("imap.idle_keepalive", s.imap.idle_keepalive, Duration::from_secs(1)),
+        ("lmtp.timeout", s.lmtp.timeout, Duration::from_secs(1)),
+        ("deliver.forward.timeout", s.deliver.forward.timeout, Duration::from_secs(1)),
     ] {
         if value < least {
             error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
         }
+    }
+    for (list, sockets) in [("client", &s.auth_socket.client), ("master", &s.auth_socket.master)] {
+        for (i, socket) in sockets.iter().enumerate() {
+            if !socket.path.is_absolute() {
+                let here = format!("auth_socket.{list}[{i}]");
+                let what = format!("{here} has no path, or one that is not absolute");
+                error(&here, what, "write `path = \"/run/culver/auth\"`");
+            }
+        }
+    }
+    for (i, socket) in s.lmtp.unix.iter().enumerate() {
+        if !socket.path.is_absolute() {
+            let key = format!("lmtp.unix[{i}].path");
+            error(
+                &key,
+                format!("{key} is not an absolute path"),
+                "write it from the root: \"/run/culver/lmtp\"",
+            );
+        }
+    }
+    for address in &s.lmtp.listen {
+        if address.port() == 25 {
+            // RFC 2033 §5
+            error("lmtp.listen", "port 25 is for SMTP".to_owned(), "write another port, such as 24");
+        }
+    }
+    for (path, count) in
+        [("lmtp.max_recipients", s.lmtp.max_recipients), ("deliver.parallel", s.deliver.parallel)]
+    {
+        if count == 0 {
+            error(path, format!("{path} is 0: nothing could be delivered"), "write at least 1");
+        }
+    }
+    let forward = &s.deliver.forward;
+    if !forward.srs_domain.is_empty() && forward.srs_secret.is_empty() {
+        error(
+            "deliver.forward.srs_domain",
+            "senders cannot be rewritten without a secret".to_owned(),
+            "write `srs_secret = \"a long random text\"`",
+        );
+    }
+    if forward.method == ForwardMethod::Smtp && !forward.relay.contains(':') {
+        error("deliver.forward.relay", "the relay has no port".to_owned(), "write \"127.0.0.1:25\"");
     }
     if s.imap.line_limit.0 < 8192 {
         error(
@@ -192,6 +237,13 @@ pub fn check(parsed: &mut Parsed) {
 
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
+    if s.sandbox && forward.method == ForwardMethod::Sendmail {
+        warn(
+            "deliver.forward.method",
+            "the sandbox does not let the server start sendmail: only `culver deliver` can forward so",
+            "write \"smtp\"",
+        );
+    }
     if s.imap.idle_timeout < Duration::from_secs(30 * 60) {
         warn(
             "imap.idle_timeout",

@@ -324,7 +324,8 @@ mod tests {
                 assert_eq!(parsed.problems.iter().find(unknown), None, "{text}");
             }
             fn table(&mut self, name: &'static str, _: &'static str, inside: &dyn Section) {
-                let before = std::mem::replace(&mut self.0, format!("{name}."));
+                let inner = format!("{}{name}.", self.0);
+                let before = std::mem::replace(&mut self.0, inner);
                 inside.visit(self);
                 self.0 = before;
             }

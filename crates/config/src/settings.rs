@@ -35,6 +35,9 @@ section! {
         [mail]: Mail;
         [imap]: Imap;
         [imaps]: Imaps;
+        [auth_socket]: AuthSocket;
+        [lmtp]: Lmtp;
+        [deliver]: Deliver;
         [lookup]: Lookup;
         [policy]: Policy;
         [store]: Store;
@@ -383,6 +386,19 @@ section! {
 }
 
 section! {
+    /// Dovecot's auth protocol, by which other programs share the logins: Postfix (`smtpd_sasl_type = dovecot`), Exim's
+    /// `dovecot` authenticator, panels, `culver pam-exec`. Whoever may connect is trusted: on client sockets with what it says
+    /// of its own clients, on master sockets with what it looks up.
+    AuthSocket {
+        /// Addresses and ports of client sockets by TCP, for an MTA in a container. Who can reach them can try passwords:
+        /// loopback or a private network only.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:12345\"]";
+        [[client]]: UnixSocket = Vec::new();
+        [[master]]: UnixSocket = Vec::new();
+    }
+}
+
+section! {
     /// Look-ups of domains and addresses, for MTAs: docs/postfix.md and docs/exim.md say how. Whoever can connect can ask which
     /// addresses there are.
     Lookup {
@@ -411,6 +427,110 @@ section! {
     }
 }
 
+section! {
+    /// LMTP (RFC 2033), by which the MTA hands over mail. In the clear and without login, so it belongs on a unix socket or
+    /// the loopback interface; never on port 25.
+    Lmtp {
+        /// Addresses and ports. Empty: none. Sockets that systemd hands over under the name `lmtp` are used instead of these and
+        /// of the unix sockets.
+        listen: Vec<SocketAddr> = Vec::new(), Restart, "[\"127.0.0.1:24\"]";
+        /// Networks of proxies, as in `imap.proxy_from`.
+        proxy_from: Vec<Network> = Vec::new(), Restart, "[\"192.0.2.7\"]";
+        /// Networks whose peers may say for whom they speak (XCLIENT) and into which mailbox a message goes (XMAILBOX). Peers on
+        /// unix sockets always may.
+        trusted: Vec<Network> = Vec::new(), Reload, "[\"192.0.2.25\"]";
+        /// The largest message that is taken, told to the MTA as SIZE. 0: no limit, since the MTA has its own.
+        message_limit: Size = Size(0), Reload, "\"50MiB\"";
+        /// Recipients of one message. An MTA sends the rest with another.
+        max_recipients: u32 = 10_000, Reload, "1000";
+        /// Messages up to this size are held in memory while they arrive, larger ones lie in `state_dir` until they are delivered.
+        spool_above: Size = Size(256 << 10), Reload, "\"1MiB\"";
+        /// A connection on which nothing happens for so long is closed. RFC 5321 §4.5.3.2 asks for 5 minutes at least.
+        timeout: Duration = Duration::from_secs(5 * 60), Reload, "\"10m\"";
+        [[unix]]: UnixSocket = Vec::new();
+    }
+}
+
+choice! {
+    /// Which messages get a Delivered-To field.
+    DeliveredTo {
+        /// Those with one recipient.
+        "single" => Single,
+        /// All.
+        "always" => Always,
+        /// None.
+        "never" => Never,
+    } default Single
+}
+
+choice! {
+    /// What happens to mail for a full mailbox.
+    OverQuota {
+        /// It is tried again.
+        "defer" => Defer,
+        /// The sender hears of it.
+        "reject" => Reject,
+    } default Defer
+}
+
+section! {
+    /// Delivery, by LMTP and by `culver deliver`.
+    Deliver {
+        /// Does mail for `anna+lists@example.org` go to the mailbox `lists`? Otherwise, and when there is no such mailbox, it goes
+        /// to INBOX.
+        detail_mailbox: bool = false, Reload, "true";
+        /// Are mailboxes made that a detail, or `culver deliver -m`, names? With details, everybody who knows the address can then
+        /// make mailboxes.
+        create_mailboxes: bool = false, Reload, "true";
+        /// And are they subscribed to?
+        subscribe_mailboxes: bool = false, Reload, "true";
+        /// A Delivered-To field holds the address for which a message was delivered. Messages to many are one file with many names
+        /// (hard links) where they are the same, so `single` gives the field only to those that have one recipient, as Dovecot
+        /// does. `always`: to all; then none is shared. `never`: to none.
+        delivered_to: DeliveredTo = DeliveredTo::Single, Reload, "\"always\"";
+        /// While a mailbox is full and its grace lasts: `defer` answers 452 4.2.2, so that the MTA tries again, `reject` 552 5.2.2,
+        /// so that the sender hears of it at once.
+        over_quota: OverQuota = OverQuota::Defer, Reload, "\"reject\"";
+        /// Recipients of one message that are served at the same time.
+        parallel: u32 = 16, Reload, "64";
+        [forward]: Forward;
+    }
+}
+
+choice! {
+    /// How mail is handed to the MTA.
+    ForwardMethod {
+        /// By SMTP.
+        "smtp" => Smtp,
+        /// By a program.
+        "sendmail" => Sendmail,
+        /// Not at all.
+        "off" => Off,
+    } default Smtp
+}
+
+section! {
+    /// Forwarding: mail for addresses elsewhere is handed to the MTA, which has the queue.
+    Forward {
+        /// `smtp`: to the server of `relay`. `sendmail`: by starting a program for each message, which the sandbox does not allow a
+        /// server to do; for `culver deliver`, or with `sandbox = false`. `off`: routes that lead elsewhere wait.
+        method: ForwardMethod = ForwardMethod::Smtp, Reload, "\"off\"";
+        /// The MTA's host and port. It must relay for this machine.
+        relay: String = "127.0.0.1:25".to_owned(), Reload, "\"mail.example.org:25\"";
+        /// The program of the MTA.
+        sendmail: PathBuf = PathBuf::from("/usr/sbin/sendmail"), Reload, "\"/usr/lib/sendmail\"";
+        /// A message with more Received fields than this goes in circles and is not forwarded (RFC 5321 §6.3: at least 100).
+        max_hops: u32 = 100, Reload, "150";
+        /// Patience with the MTA at each step.
+        timeout: Duration = Duration::from_secs(60), Reload, "\"5m\"";
+        /// The domain of rewritten senders (SRS), for which the MTA must hand mail to Culver. Receivers that check SPF then find
+        /// our servers right. Empty: senders stay as they are.
+        srs_domain: String = String::new(), Reload, "\"srs.example.org\"";
+        /// The secret of rewritten senders; `postsrsd` takes the same. Without it bounces find no way back.
+        srs_secret: String = String::new(), Reload, "\"a long random text\"";
+    }
+}
+
 choice! {
     /// When flags reach file names.
     FlagWrites {
@@ -430,16 +550,6 @@ section! {
         /// Threads that read and write files. 0: four for each processor, between 8 and 64.
         io_threads: u32 = 0, Restart, "32";
     }
-}
-
-choice! {
-    /// What senders are answered while a mailbox is full.
-    Full {
-        /// 452: come back later.
-        "defer" => Defer,
-        /// 552: do not.
-        "reject" => Reject,
-    } default Defer
 }
 
 choice! {
@@ -480,13 +590,11 @@ section! {
         warnings: Vec<u32> = vec![80, 90, 95], Reload, "[90]";
         /// A warning is given again once usage was so many percentage points below it.
         hysteresis: u32 = 5, Reload, "2";
-        /// For so long a full mailbox defers mail (or refuses it); then receiving is disabled.
+        /// For so long mail that does not fit is deferred or refused (`deliver.over_quota`); then receiving is disabled.
         grace: Duration = Duration::from_secs(5 * 86_400), Reload, "\"14d\"";
         /// Who enables receiving again: `by-hand` (`culver quota enable`, `culver route enable`) or `by-itself`, once usage is below
         /// the limit.
         enabling: Enabling = Enabling::ByHand, Reload, "\"by-itself\"";
-        /// What senders are answered in the grace time: `defer` (452 4.2.2, their servers try again) or `reject` (552 5.2.2).
-        full: Full = Full::Defer, Reload, "\"reject\"";
         /// The last message below the limit may go beyond it by so much, but never by more than a tenth of the limit.
         last_message: Size = Size(10 << 20), Reload, "\"0\"";
         /// The language of notices to users who have none of their own: `en`, `de` or `fr`.

@@ -39,6 +39,10 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
     vec![
         Door::tcp("imap", OnRequest, &s.imap.listen).behind(&s.imap.proxy_from),
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
+        Door::tcp("auth", OnRequest, &s.auth_socket.listen).and_sockets(&s.auth_socket.client),
+        Door::tcp("auth-master", OnRequest, &[]).and_sockets(&s.auth_socket.master),
+        Door { sockets: &s.lmtp.unix, ..Door::tcp("lmtp", OnRequest, &s.lmtp.listen) }
+            .behind(&s.lmtp.proxy_from),
         Door::tcp("lookup", OnRequest, &s.lookup.listen).and_sockets(&s.lookup.unix),
         Door::tcp("lookup-domain", OnRequest, &s.lookup.tcp_domain),
         Door::tcp("lookup-mailbox", OnRequest, &s.lookup.tcp_mailbox),

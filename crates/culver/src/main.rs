@@ -2,11 +2,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
 mod config_command;
+mod delivery;
 mod demo;
 mod doors;
+mod lda;
+mod login;
 mod migrate;
 mod parts;
 mod passwd;
+mod quota;
 mod sandbox;
 mod serve;
 mod server;
@@ -37,28 +41,27 @@ enum Command {
     Demo(demo::Arguments),
     /// Check and show the configuration.
     Config(config_command::Arguments),
+    /// Deliver a message from standard input, for .forward, Postfix's mailbox_command, maildrop, fetchmail: dovecot-lda's options
+    /// and exit codes.
+    Deliver(lda::Arguments),
     /// Take mail over from Dovecot or Courier, in place, ahead of the first login. Or compare with the old server (--verify).
     Adopt(migrate::adopt::Arguments),
     /// Prepare the way back to Dovecot.
     Release(migrate::release::Arguments),
     /// Accounts of the built-in directory.
     User(WithConfig<culver_admin::UserCommand>),
-    /// What the running server remembers of logins.
-    Auth(WithConfig<AuthCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
     /// Quotas: limits, usage, and who is over.
     Quota(WithConfig<culver_admin::QuotaCommand>),
+    /// Try logins, look accounts up, and what the running server remembers of failures.
+    Auth(login::auth_command::Arguments),
+    /// Check a password by DJB's interface (descriptor 3), and run a program as the account.
+    Checkpassword(login::checkpassword::Arguments),
+    /// Check a login for PAM; to be run by pam_exec.so with expose_authtok.
+    PamExec(login::pam_exec::Arguments),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
-}
-
-/// `culver auth`.
-#[derive(Subcommand)]
-enum AuthCommand {
-    /// Who guessed too much and is not looked at for a while.
-    #[command(subcommand)]
-    Blocks(culver_admin::BlocksCommand),
 }
 
 /// A command that needs the configuration.
@@ -81,8 +84,24 @@ impl<C: Subcommand> WithConfig<C> {
 const DEFAULT_CONFIG: &str = "/etc/culver/culver.toml";
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(e) => {
+            let _ = e.print();
+            // MTAs know this one as a mistake of ours.
+            let deliver = std::env::args_os().nth(1).is_some_and(|verb| verb == "deliver");
+            return match (e.use_stderr(), deliver) {
+                (false, _) => ExitCode::SUCCESS,
+                (true, true) => ExitCode::from(lda::sysexits::USAGE),
+                (true, false) => ExitCode::from(2),
+            };
+        }
+    };
+    if let Command::Deliver(arguments) = &command {
+        return lda::run(arguments);
+    }
+    match run(command) {
+        Ok(code) => code,
         Err(e) => {
             eprintln!("culver: {e:#}");
             ExitCode::FAILURE
@@ -90,25 +109,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Config(arguments) => config_command::run(&arguments),
-        Command::Adopt(arguments) => migrate::adopt::run(&arguments),
-        Command::Release(arguments) => migrate::release::run(&arguments),
+        // These have exit codes of their own.
+        Command::Auth(arguments) => return login::auth_command::run(&arguments),
+        Command::Checkpassword(arguments) => return Ok(login::checkpassword::run(&arguments)),
+        Command::PamExec(arguments) => return Ok(login::pam_exec::run(&arguments)),
+        // Its exit codes are its own.
+        Command::Deliver(_) => {}
+        Command::Serve(arguments) => serve::run(&arguments)?,
+        Command::Demo(arguments) => demo::run(&arguments)?,
+        Command::Config(arguments) => config_command::run(&arguments)?,
+        Command::Adopt(arguments) => migrate::adopt::run(&arguments)?,
+        Command::Release(arguments) => migrate::release::run(&arguments)?,
         Command::User(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
-            Ok(())
         }
-        Command::Auth(with) => {
-            let settings = config_command::read(&with.config)?.settings;
-            let AuthCommand::Blocks(command) = &with.command;
-            println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
-            Ok(())
-        }
-        Command::Quota(with) => quota(&with),
+        Command::Quota(with) => quota::run(&with)?,
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
             let builtin = parts::builtin_directory(&settings)?;
@@ -119,38 +137,11 @@ fn run(command: Command) -> Result<()> {
             };
             let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
             println!("{}", done?);
-            Ok(())
         }
         Command::Domain(with) => {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_domain(&with.command, &directory)?);
-            Ok(())
         }
     }
-}
-
-/// Asks the running server; without one, does it here.
-fn quota(with: &WithConfig<culver_admin::QuotaCommand>) -> Result<()> {
-    use culver_store::Store as _;
-    let settings = config_command::read(&with.config)?.settings;
-    let (verb, arguments) = with.command.request()?;
-    let answer = if culver_admin::control::answers(&settings.state_dir) {
-        culver_admin::control::ask(&settings.state_dir, verb, arguments)?
-    } else {
-        let _alone = state_lock::StateLock::alone(&settings.state_dir)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.block_on(async {
-            let directory = parts::directory(&settings)?;
-            let store = std::sync::Arc::new(parts::store(&settings)?);
-            let events = parts::events(&settings)?;
-            let keeper = parts::keeper(&settings, directory.clone(), store.clone(), events)?;
-            let verbs = culver_admin::quota::QuotaVerbs { keeper: keeper.clone(), directory };
-            let answer = verbs.answer(verb, &arguments.into()).await.map_err(anyhow::Error::msg);
-            keeper.tick().await;
-            store.close().await;
-            answer
-        })?
-    };
-    println!("{}", with.command.shown(&answer));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

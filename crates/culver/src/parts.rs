@@ -2,7 +2,9 @@
 //!
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
+use crate::delivery;
 use crate::passwd::Passwd;
+use crate::quota::{ForDelivery, ForLookups};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
@@ -10,15 +12,18 @@ use culver_admin::quota::QuotaVerbs;
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
+use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
+use culver_deliver::StoreShelf;
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
-use culver_keeper::{InboxNotices, Keeper, KeeperSettings, WallClock};
+use culver_keeper::Keeper;
+use culver_lmtpd::LmtpService;
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::usage::Maildirsize;
@@ -35,6 +40,9 @@ use std::sync::Arc;
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    auth: Arc<Current<ClientService>>,
+    auth_master: Arc<Current<MasterService>>,
+    lmtp: Arc<Current<LmtpService>>,
 }
 
 /// A service as it is now; sessions keep the one that they began with.
@@ -63,13 +71,21 @@ impl Parts {
     /// When a directory cannot be opened, or the threads cannot be started.
     pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
         let directory = directory(settings)?;
-        let store: Arc<dyn Store> = Arc::new(store(settings)?);
-        let masters = masters(settings);
-        let backends = Backends { directory, masters, tokens: None };
-        let keeper = keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
-        let lasting = Lasting { backends, store, keeper, tls, events, memory: Memory::new() };
-        let imap = Current::new(imap(settings, &lasting));
-        Ok(Self { lasting, imap })
+        let store = store(settings)?;
+        let io = store.io().clone();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let backends = backends(settings, directory);
+        let keeper =
+            crate::quota::keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
+        let (memory, finished) = (Memory::new(), Finished::default());
+        let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished };
+        let auth = auth(settings, &lasting);
+        let authd = authd(&lasting, auth.clone());
+        let imap = Current::new(imap(settings, &lasting, auth));
+        let lmtp = Current::new(lmtp(settings, &lasting));
+        let (auth, auth_master) = (ClientService(authd.clone()), MasterService(authd));
+        let (auth, auth_master) = (Current::new(Arc::new(auth)), Current::new(Arc::new(auth_master)));
+        Ok(Self { lasting, imap, lmtp, auth, auth_master })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -79,6 +95,9 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "auth" => self.auth.clone(),
+            "auth-master" => self.auth_master.clone(),
+            "lmtp" => self.lmtp.clone(),
             "policy" => Arc::new(Policy {
                 directory: self.lasting.backends.directory.clone(),
                 recipients: self.recipients(),
@@ -116,13 +135,21 @@ impl Parts {
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
+        Arc::new(ForLookups {
+            routes: ByDirectory(self.lasting.backends.directory.clone()),
+            keeper: self.lasting.keeper.clone(),
+        })
     }
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        self.lasting.keeper.set(keeper_settings(settings));
-        self.imap.0.store(imap(settings, &self.lasting));
+        self.lasting.keeper.set(crate::quota::settings(settings));
+        let auth = auth(settings, &self.lasting);
+        let authd = authd(&self.lasting, auth.clone());
+        self.auth.0.store(Arc::new(ClientService(authd.clone())));
+        self.auth_master.0.store(Arc::new(MasterService(authd)));
+        self.imap.0.store(imap(settings, &self.lasting, auth));
+        self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
     /// Writes out and closes everything.
@@ -175,9 +202,16 @@ struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
     keeper: Arc<Keeper>,
+    io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
+    finished: Finished,
+}
+
+/// What is asked about names and passwords.
+pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Backends {
+    Backends { directory, masters: masters(settings), tokens: None }
 }
 
 /// Who may log in as anybody, from a file of their own.
@@ -187,11 +221,20 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
     (!path.as_os_str().is_empty()).then(|| Arc::new(file) as _)
 }
 
-/// Who checks logins. All services remember the same failures.
-fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
+    let Lasting { backends, store, keeper, io, tls, events, .. } = lasting;
+    let quota = Arc::new(ForDelivery(keeper.clone()));
+    let shelf = Arc::new(StoreShelf(store.clone()));
+    let deliver =
+        delivery::deliver(settings, backends.directory.clone(), shelf, quota, io.clone(), events.clone());
+    delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
+}
+
+/// Who is let in, the same for all services.
+pub fn auth_settings(settings: &Settings) -> AuthSettings {
     let auth = &settings.auth;
     let named: Vec<Mechanism> = auth.mechanisms.iter().filter_map(|m| Mechanism::parse(m)).collect();
-    let auth = AuthSettings {
+    AuthSettings {
         failure_delay: auth.failure_delay,
         tls_required: auth.require_tls,
         mechanisms: Some(named).filter(|named| !named.is_empty()),
@@ -210,11 +253,23 @@ fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
             set::Rehash::Sha512Crypt => Some(Make::Sha512Crypt),
             set::Rehash::BlfCrypt => Some(Make::BlfCrypt),
         },
-    };
-    Auth::build(lasting.backends.clone(), auth, lasting.events.clone(), lasting.memory.clone())
+    }
 }
 
-fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
+/// Who checks logins, one for all services. Those that follow each other remember the same failures.
+fn auth(settings: &Settings, lasting: &Lasting) -> Arc<Auth> {
+    let Lasting { backends, events, memory, .. } = lasting;
+    Auth::build(backends.clone(), auth_settings(settings), events.clone(), memory.clone())
+}
+
+/// What the auth sockets do.
+fn authd(lasting: &Lasting, auth: Arc<Auth>) -> Arc<AuthdService> {
+    let (directory, events) = (lasting.backends.directory.clone(), lasting.events.clone());
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Arc::new(AuthdService { auth, directory, events, finished: lasting.finished.clone(), owner })
+}
+
+fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapService> {
     let imap = &settings.imap;
     let octets = |size: culver_config::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let imap = ImapSettings {
@@ -230,71 +285,9 @@ fn imap(settings: &Settings, lasting: &Lasting) -> Arc<ImapService> {
         sessions: imap.max_sessions,
     };
     let Lasting { store, keeper, tls, events, .. } = lasting;
-    let auth = auth(settings, lasting);
     let (store, keeper) = (store.clone(), keeper.clone());
     let (tls, events) = (tls.clone(), events.clone());
     Arc::new(ImapService { auth, store, keeper, tls, events, settings: imap })
-}
-
-/// Keeps accounts to their quota. Its states lie in the built-in directory's file, whatever the sources are.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn keeper(
-    settings: &Settings,
-    directory: Arc<Directory>,
-    store: Arc<dyn Store>,
-    events: Events,
-) -> Result<Arc<Keeper>> {
-    make_state_dir(settings)?;
-    let builtin = Arc::new(builtin(settings, &set::Directory::default())?);
-    let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
-    let notices = Arc::new(InboxNotices::new(store.clone(), from));
-    let parts = culver_keeper::Parts {
-        builtin,
-        directory,
-        store,
-        notices,
-        hooks: Vec::new(),
-        events,
-        clock: Arc::new(WallClock),
-    };
-    Ok(Arc::new(Keeper::new(parts, keeper_settings(settings))))
-}
-
-fn keeper_settings(settings: &Settings) -> KeeperSettings {
-    let quota = &settings.quota;
-    let some = |n: u64| Some(n).filter(|n| *n > 0);
-    let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
-    let policy = culver_quota::Policy {
-        warnings: quota.warnings.iter().filter_map(|w| u8::try_from(*w).ok()).collect(),
-        hysteresis: u8::try_from(quota.hysteresis).unwrap_or(100).min(100),
-        grace: seconds(quota.grace),
-        enabling: match quota.enabling {
-            set::Enabling::ByHand => culver_quota::Enabling::ByHand,
-            set::Enabling::ByItself => culver_quota::Enabling::ByItself,
-        },
-    };
-    let extras = settings.mailbox.iter().filter(|m| m.quota_extra > 0);
-    KeeperSettings {
-        policy: policy.tidied(),
-        limits: culver_quota::Limits {
-            storage: some(quota.storage.0),
-            messages: some(quota.messages.into()),
-            message_size: some(quota.message_size.0),
-            mailboxes: some(quota.mailboxes.into()),
-        },
-        last_message: quota.last_message.0,
-        extras: extras
-            .map(|m| culver_keeper::Extra { mailbox: MailboxName::new(&m.name), percent: m.quota_extra })
-            .collect(),
-        full: match quota.full {
-            set::Full::Defer => culver_keeper::Full::Later,
-            set::Full::Reject => culver_keeper::Full::Never,
-        },
-        language: culver_keeper::templates::Language::parse(&quota.language).unwrap_or_default(),
-        check_every: seconds(quota.cross_check),
-    }
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -337,7 +330,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
 }
 
 /// The setting, or the machine's own name.
-fn hostname(settings: &Settings) -> String {
+pub fn hostname(settings: &Settings) -> String {
     if settings.hostname.is_empty() {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {
@@ -351,7 +344,7 @@ fn location(settings: &Settings) -> String {
     format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
 }
 
-fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
+pub fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
     let file = settings.state_dir.join("directory.sqlite");
     Ok(Builtin::open(&file, defaults(settings, source))?)
 }

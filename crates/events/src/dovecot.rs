@@ -13,7 +13,7 @@
 //! A failed login is one line each, when it happens, also when the client may try again on the same connection:
 //! fail2ban counts lines.
 
-use crate::event::{Event, Origin, Transport};
+use crate::event::{Delivery, Event, Origin, Transport};
 use crate::text::{clean, line};
 use std::fmt::Write as _;
 
@@ -65,8 +65,22 @@ pub fn render(event: &Event) -> String {
             let _ = write!(out, ", session=<{}>", from.session);
             out
         }
+        Event::Delivered { delivery, mailbox } => {
+            format!("{}: saved mail to {}", delivered(delivery), line(mailbox))
+        }
+        Event::Forwarded { delivery, to } => format!("{}: forwarded to <{}>", delivered(delivery), clean(to)),
+        Event::DeliveryFailed { delivery, why } => {
+            format!("{}: save failed to INBOX: {}", delivered(delivery), line(why))
+        }
         other => format!("culver: {}", crate::plain::render(other)),
     }
+}
+
+/// `deliver_log_format = msgid=%m: %$` behind the prefix of the process.
+fn delivered(delivery: &Delivery) -> String {
+    let (service, pid) = (delivery.service, std::process::id());
+    let id = delivery.message_id.as_deref().map_or_else(|| "unspecified".to_owned(), line);
+    format!("{service}({})<{pid}><{}>: msgid={id}", clean(&delivery.account), clean(&delivery.session))
 }
 
 fn addresses(out: &mut String, from: &Origin) {

@@ -69,6 +69,23 @@ pub struct Attempt {
     pub elapsed: Duration,
 }
 
+/// A message on its way to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// How it came: `lmtp`, `lda`, or `notice` for the server's own.
+    pub service: &'static str,
+    /// The session's id.
+    pub session: String,
+    /// The canonical name of the account, or the address that forwards.
+    pub account: String,
+    /// Its Message-ID, if it has one.
+    pub message_id: Option<String>,
+    /// The sender of the envelope; empty for `<>`.
+    pub sender: String,
+    /// Octets.
+    pub size: u64,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -202,6 +219,27 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// A message was stored.
+    Delivered {
+        /// Which, and whose.
+        delivery: Delivery,
+        /// In which mailbox.
+        mailbox: String,
+    },
+    /// A message was handed to the MTA for somebody else.
+    Forwarded {
+        /// Which, and who forwards it.
+        delivery: Delivery,
+        /// To whom.
+        to: String,
+    },
+    /// A message was not taken.
+    DeliveryFailed {
+        /// Which, and for whom.
+        delivery: Delivery,
+        /// What the peer was told.
+        why: String,
+    },
     /// Something that the server derives (index, cache, uidlist) was wrong and has been made anew.
     Repaired {
         /// Whose.
@@ -299,7 +337,10 @@ impl Event {
             | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. }
-            | Self::Quota { .. } => Level::Info,
+            | Self::Quota { .. }
+            | Self::Delivered { .. }
+            | Self::Forwarded { .. }
+            | Self::DeliveryFailed { .. } => Level::Info,
             Self::SessionsNearLimit { .. } | Self::Blocked { .. } => Level::Warning,
             Self::HandshakeFailed { .. } => Level::Info,
             Self::Stopped { .. }
@@ -335,6 +376,9 @@ impl Event {
             Self::WeakPassword { .. } => "weak-password",
             Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
+            Self::Delivered { .. } => "delivered",
+            Self::Forwarded { .. } => "forwarded",
+            Self::DeliveryFailed { .. } => "delivery-failed",
             Self::Repaired { .. } => "repaired",
             Self::Quota { .. } => "quota",
             Self::QuotaDrift { .. } => "quota-drift",

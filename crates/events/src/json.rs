@@ -4,7 +4,7 @@
 //! connection have `service`, `session`, `remote`, `local` and `transport`; further members belong to the event.
 
 use crate::clock::rfc3339;
-use crate::event::{Event, Transport};
+use crate::event::{Delivery, Event, Transport};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ fn own(event: &Event) -> Value {
         Event::SessionEnded { account, why, received, sent, .. } => {
             json!({"account": account, "why": why, "received": received, "sent": sent})
         }
+        Event::Delivered { delivery, mailbox } => with(delivery, "mailbox", mailbox),
+        Event::Forwarded { delivery, to } => with(delivery, "to", to),
+        Event::DeliveryFailed { delivery, why } => with(delivery, "why", why),
         Event::Repaired { account, mailbox, file, why } => {
             json!({"account": account, "mailbox": mailbox, "file": file, "why": why})
         }
@@ -77,6 +80,14 @@ fn own(event: &Event) -> Value {
         Event::TaskPanicked { task, message } => json!({"task": task, "message": message}),
         Event::Message { target, .. } => json!({"target": target}),
     }
+}
+
+fn with(delivery: &Delivery, name: &str, value: &str) -> Value {
+    let Delivery { service, session, account, message_id, sender, size } = delivery;
+    json!({
+        "service": service, "session": session, "account": account, "message_id": message_id, "sender": sender,
+        "size": size, name: value,
+    })
 }
 
 #[cfg(test)]

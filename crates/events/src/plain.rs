@@ -1,6 +1,6 @@
 //! The rendering for people: a sentence, then what it is about.
 
-use crate::event::{Event, Origin, Transport};
+use crate::event::{Delivery, Event, Origin, Transport};
 use crate::text::{clean, line};
 
 /// The text of a line, without time and level.
@@ -69,6 +69,33 @@ pub fn render(event: &Event) -> String {
             line(why),
             about(from)
         ),
+        Event::Delivered { delivery, mailbox } => {
+            format!(
+                "delivered {} to {}: saved in {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                line(mailbox),
+                of(delivery)
+            )
+        }
+        Event::Forwarded { delivery, to } => {
+            format!(
+                "delivered {} to {}: forwarded to {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                clean(to),
+                of(delivery)
+            )
+        }
+        Event::DeliveryFailed { delivery, why } => {
+            format!(
+                "not delivered {} to {}: {}; {}",
+                id(delivery),
+                clean(&delivery.account),
+                line(why),
+                of(delivery)
+            )
+        }
         Event::Repaired { account, mailbox, file, why } => {
             format!("repaired {} of {} ({}): {}", line(file), clean(account), line(mailbox), line(why))
         }
@@ -110,6 +137,15 @@ pub fn render(event: &Event) -> String {
         Event::Message { target, text, .. } if target.is_empty() => line(text),
         Event::Message { target, text, .. } => format!("{target}: {}", line(text)),
     }
+}
+
+fn id(delivery: &Delivery) -> String {
+    delivery.message_id.as_deref().map_or_else(|| "a message without Message-ID".to_owned(), line)
+}
+
+fn of(delivery: &Delivery) -> String {
+    let Delivery { service, session, sender, size, .. } = delivery;
+    format!("{service} sender=<{}> size={size} session={}", clean(sender), clean(session))
 }
 
 fn about(from: &Origin) -> String {

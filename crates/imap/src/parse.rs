@@ -5,8 +5,9 @@
 
 use crate::command::{
     Any, Authenticated as A, Command, NotAuthenticated as N, Numbering, Selected as S, Tagged, append,
-    authenticate, copy, create, delete, enable, examine, expunge, fetch, getquota, getquotaroot, id, list, login, lsub, r#move,
-    rename, search, select, setquota, sort, status, store, subscribe, thread, unsubscribe,
+    authenticate, copy, create, delete, enable, examine, expunge, fetch, getquota, getquotaroot, id, list,
+    login, lsub, r#move, rename, search, select, setquota, sort, status, store, subscribe, thread,
+    unsubscribe,
 };
 use crate::ext::utf8::Dialect;
 use crate::frame::Frame;

@@ -6,7 +6,7 @@
 pub mod client;
 pub mod compare;
 pub mod pop3;
-mod stream;
+pub mod stream;
 pub mod value;
 
 pub use client::{Client, Reply};

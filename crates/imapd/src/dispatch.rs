@@ -4,8 +4,8 @@
 //! what IDLE needs.
 
 use crate::command::{
-    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, quota, r#move, search,
-    select, sort, status, store, thread,
+    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, quota,
+    search, select, sort, status, store, thread,
 };
 use crate::context::Context;
 use crate::state::{Access, Authenticated, Selected, State};

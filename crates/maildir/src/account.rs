@@ -471,6 +471,19 @@ impl MaildirAccount {
 
     // ---- names -----------------------------------------------------------------------------------------------------
 
+    /// Makes the directories of a mailbox unless they are there. Nothing else is touched.
+    pub(crate) async fn make_path(&self, name: &MailboxName) -> Result<()> {
+        self.names.can_be_created(name).map_err(Refusal::Cannot)?;
+        let path = self.names.directory(name).map_err(Refusal::Cannot)?;
+        let names = self.names;
+        let root = self.place.root.clone();
+        let made = self.job(move |fs| folders::create(&fs.make_root(&root)?, &path, names)).await?;
+        match made {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|e| self.failure("making a mailbox", e)),
+        }
+    }
+
     /// Makes the directories of a mailbox.
     async fn create_directory(&self, name: &MailboxName) -> Result<()> {
         if name.is_inbox() {

@@ -4,7 +4,7 @@
 use culver_base::Uid;
 
 /// Collects octets.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Writer {
     /// What was written so far.
     pub out: Vec<u8>,

@@ -227,6 +227,12 @@ impl MaildirMailbox {
                     let staged = place.io.run(place.owner, move |fs| Staged::write(fs, &at, &octets)).await?;
                     staged.map_err(|e| place.failure("writing a message to tmp", e))?
                 }
+                Spooled::Shared(shared) => {
+                    let at = place.clone();
+                    let staged =
+                        place.io.run(place.owner, move |fs| crate::shared::stage(fs, &at, &shared)).await?;
+                    staged.map_err(|e| place.failure("writing a message to tmp", e))?
+                }
                 Spooled::Engine { file, .. } => match file.downcast::<Staged>() {
                     Ok(staged) => *staged,
                     Err(_) => {

@@ -115,15 +115,30 @@ impl Staged {
 
     /// A whole message at once, synced.
     pub fn write(fs: &Fs, place: &Arc<MailboxPlace>, octets: &[u8]) -> io::Result<Self> {
+        Self::write_known(fs, place, b"", octets, None)
+    }
+
+    /// `head`, then `octets`, synced. What is known of the message already is not looked for again.
+    pub fn write_known(
+        fs: &Fs,
+        place: &Arc<MailboxPlace>,
+        head: &[u8],
+        octets: &[u8],
+        draft: Option<Draft>,
+    ) -> io::Result<Self> {
         let mut this = Self::create(fs, place)?;
         let mut form = ToStored::default();
-        let mut out = Vec::with_capacity(octets.len());
+        let mut out = Vec::with_capacity(head.len() + octets.len());
+        form.push(head, &mut out);
         form.push(octets, &mut out);
         form.finish(&mut out);
         this.file.write_all(&out)?;
         this.file.sync()?;
         this.sizes = form.sizes();
-        this.learn(&out);
+        match draft {
+            None => this.learn(&out),
+            known => this.draft = known,
+        }
         Ok(this)
     }
 }

@@ -120,7 +120,7 @@ impl MaildirStore {
     }
 
     /// The pool of threads.
-    pub(crate) fn io(&self) -> &Arc<Io> {
+    pub fn io(&self) -> &Arc<Io> {
         &self.inner.common.io
     }
 

@@ -15,6 +15,7 @@ pub mod hmac_md5;
 mod mechanism;
 pub mod oauth;
 pub mod plain;
+mod properties;
 pub mod scram;
 mod text;
 

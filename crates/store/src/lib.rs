@@ -24,5 +24,5 @@ pub use error::{Failure, Fault, Refusal, Result};
 pub use mailbox::{
     Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
 };
-pub use message::{BodyReader, Effort, Message, Spool, Spooled};
+pub use message::{BodyReader, Copies, Effort, Message, Octets, Shared, Spool, Spooled};
 pub use usage::{AccountUsage, Look, MailboxUsage, Reclaimable, Usage};

@@ -1,10 +1,12 @@
 //! The bytes of a message: on the way in (a spool), and on the way out (a message under visit).
 
 use crate::Result;
+use crate::io::File;
 use async_trait::async_trait;
 use bytes::Bytes;
 use culver_base::Uid;
 use culver_mime::Structure;
+use parking_lot::Mutex;
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
@@ -88,4 +90,84 @@ pub enum Spooled {
         /// The engine's own value; dropping it removes what is behind it.
         file: Box<dyn Any + Send>,
     },
+    /// One message that goes to several mailboxes.
+    Shared(Arc<Shared>),
+}
+
+/// A message for several mailboxes, which may be of several accounts. An engine parses it once, and keeps it once where
+/// owner and file system allow. What is kept for that goes with the last reference.
+pub struct Shared {
+    head: Bytes,
+    body: Octets,
+    copies: Copies,
+    engine: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// How many mailboxes a message goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// One: nothing is kept for others.
+    One,
+    /// Several.
+    Many,
+}
+
+/// Where octets are.
+#[derive(Clone)]
+pub enum Octets {
+    /// In memory.
+    Memory(Bytes),
+    /// In a file of the server's own.
+    File {
+        /// It.
+        file: Arc<File>,
+        /// How many there are.
+        len: u64,
+    },
+}
+
+impl Octets {
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Memory(octets) => octets.len() as u64,
+            Self::File { len, .. } => *len,
+        }
+    }
+    /// None?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Shared {
+    /// `head` (what was put before the message, whole header fields), then `body`; the wire form or the stored form, any
+    /// line ends.
+    pub fn new(head: Bytes, body: Octets, copies: Copies) -> Self {
+        Self { head, body, copies, engine: Mutex::default() }
+    }
+
+    /// How many mailboxes it goes to.
+    pub fn copies(&self) -> Copies {
+        self.copies
+    }
+
+    /// What stands first.
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// What stands behind it.
+    pub fn body(&self) -> &Octets {
+        &self.body
+    }
+
+    /// For the engine: what it keeps between mailboxes, made when there is none yet. Not to be held for long.
+    pub fn keeping<T: Any + Send + Default, R>(&self, with: impl FnOnce(&mut T) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let mut own = engine.take().and_then(|kept| kept.downcast::<T>().ok()).unwrap_or_default();
+        let result = with(&mut own);
+        *engine = Some(own);
+        result
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests play other programs on the file system")]
 
 pub mod differential;
+pub mod lmtp;
 pub mod mail;
 pub mod mta;
 pub mod peer;

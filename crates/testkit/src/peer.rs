@@ -134,6 +134,7 @@ pub struct Culver {
     dir: PathBuf,
     imap: SocketAddr,
     imaps: SocketAddr,
+    lmtp: SocketAddr,
     users: u32,
     used: AtomicU32,
     temp: Option<TempDir>,
@@ -171,19 +172,30 @@ impl Culver {
             let text = fs::read_to_string(&ports).context("ports.json")?;
             let imap = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "imap")?));
             let imaps = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "imaps")?));
+            let lmtp = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "lmtp")?));
             Client::connect(imap)?;
-            Ok((imap, imaps))
+            Ok((imap, imaps, lmtp))
         });
-        let (imap, imaps) = ready.map_err(|why| {
+        let (imap, imaps, lmtp) = ready.map_err(|why| {
             let log = fs::read_to_string(dir.join("test.log")).unwrap_or_default();
             why.context(format!("the log of culver:\n{log}"))
         })?;
-        Ok(Culver { process, dir, imap, imaps, users: options.users, used: AtomicU32::new(0), temp })
+        Ok(Culver { process, dir, imap, imaps, lmtp, users: options.users, used: AtomicU32::new(0), temp })
     }
 
     /// The folder that holds everything.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where it speaks LMTP by TCP.
+    pub fn lmtp(&self) -> SocketAddr {
+        self.lmtp
+    }
+
+    /// Its unix socket for LMTP.
+    pub fn lmtp_socket(&self) -> PathBuf {
+        self.dir.join("lmtp")
     }
 
     /// The account `demo@example.test`, which has sample mail.
@@ -367,6 +379,19 @@ impl Dovecot {
         Ok((process, addr))
     }
 
+    /// Settings for [`Dovecot::start_with`] that make it speak LMTP on a free port, and the port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn with_lmtp() -> Result<(String, SocketAddr)> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let settings = format!(
+            "protocols = imap lmtp\nservice lmtp {{\n inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}\n}}\n\
+             postmaster_address = postmaster@example.test\n"
+        );
+        Ok((settings, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    }
+
     /// Its configuration, for `doveadm -c`.
     pub fn config(&self) -> PathBuf {
         self.dir.join("dovecot.conf")
@@ -424,6 +449,15 @@ service imap-hibernate {
   mode = 0660
   group = $default_internal_group
  }
+}
+";
+
+/// Beside [`TUNED`], for LMTP: processes that stay, each for many connections one after the other.
+pub const TUNED_LMTP: &str = "\
+service lmtp {
+ process_min_avail = 4
+ service_count = 0
+ process_limit = 100
 }
 ";
 

@@ -22,6 +22,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("xz-utils", "unpacks the corpus"),
     ("postfix", "an MTA that asks ours and delivers to it"),
     ("swaks", "sends mail to MTAs"),
+    ("proftpd-core", "an FTP server that asks PAM, and PAM us"),
+    ("pamtester", "asks PAM as SSH would"),
 ];
 
 /// The package that is only unpacked, since Debian has one MTA installed at a time, and the user as which it runs.
@@ -103,8 +105,10 @@ pub fn ensure() -> Result<()> {
         println!("installing {}", missing.join(" "));
         apt_get(&[&["install", "-y", "-q", "--no-install-recommends"][..], &missing[..]].concat())?;
     }
-    // Tests start their own; the packages' services would hold ports 25, 143 and 993.
-    for (package, service) in [("dovecot-imapd", "dovecot"), ("postfix", "postfix")] {
+    // Tests start their own; the packages' services would hold ports 21, 25, 143 and 993.
+    for (package, service) in
+        [("dovecot-imapd", "dovecot"), ("postfix", "postfix"), ("proftpd-core", "proftpd")]
+    {
         if missing.contains(&package) {
             let mut stop = Command::new("systemctl");
             let _ =

@@ -32,6 +32,16 @@ fn every_capability_has_its_transcript() {
 }
 
 #[test]
+fn every_extension_of_lmtp_has_its_transcript() {
+    let missing: Vec<_> = culver_lmtp::capability::CAPABILITIES
+        .iter()
+        .filter(|c| !root().join(format!("tests/transcripts/lmtp/{}.txt", c.proof)).is_file())
+        .map(|c| (c.line, c.proof))
+        .collect();
+    assert_eq!(missing, []);
+}
+
+#[test]
 fn every_fuzz_target_is_built() {
     let manifest = std::fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
     let missing: Vec<_> = fuzz::targets()
@@ -106,7 +116,7 @@ fn files_are_one_subject_long_and_begin_with_their_promise() {
 /// A language and its daemon are a pair: a manifest proves that pure crates know no files, sockets, clock or log.
 #[test]
 fn pure_crates_stay_pure() {
-    for name in ["base", "imap", "sasl", "mime", "snapshot", "config", "quota"] {
+    for name in ["base", "imap", "lmtp", "sasl", "auth-protocol", "mime", "snapshot", "config", "quota"] {
         let manifest = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
         for word in
             ["tokio", "rustix", "libc", "tracing", "rusqlite", "culver-events", "culver-store", "culver-net"]

@@ -1,12 +1,13 @@
 //! What is measured: one row for each workload, one file for each kind of work.
 //!
-//! The rows of POP3 and LMTP come behind those of IMAP, in files of their own.
+//! The rows of LMTP (and POP3) come behind those of IMAP, in files of their own.
 
 mod change;
 mod cold;
 mod fetch;
 mod huge;
 mod idle;
+mod lmtp;
 mod search;
 mod session;
 
@@ -106,6 +107,8 @@ pub enum Needs {
     MaildirAndIdle,
     /// Its process on this machine, and IDLE.
     ProcessAndIdle,
+    /// LMTP.
+    Lmtp,
 }
 
 impl Needs {
@@ -117,6 +120,7 @@ impl Needs {
             Needs::Nothing => None,
             Needs::Capability(c) => capability(c),
             Needs::Maildir => maildir(),
+            Needs::Lmtp => server.lmtp.is_none().then(|| "no --lmtp".to_owned()),
             Needs::MaildirAndIdle => maildir().or_else(|| capability("IDLE")),
             Needs::ProcessAndIdle => {
                 server.meter.is_none().then(|| "no --pid".to_owned()).or_else(|| capability("IDLE"))
@@ -209,6 +213,12 @@ pub const ALL: &[Workload] = &[
         .decides(Decides::Latency),
     Workload::warm("cold-open", "message", Goal::Times(4.0), cold::open).needs(Needs::Maildir).cold(),
     Workload::warm("cold-overview", "message", Goal::Times(4.0), cold::overview).needs(Needs::Maildir).cold(),
+    Workload::warm("lmtp", "message of 8 KB", Goal::Times(5.0), lmtp::one).needs(Needs::Lmtp),
+    Workload::warm("lmtp-16", "8 KB, 16 connections", Goal::Times(2.0), lmtp::sixteen)
+        .needs(Needs::Lmtp)
+        .decides(Decides::Rate),
+    Workload::warm("lmtp-many", "recipient of 8 KB, 50 a message", Goal::Times(2.0), lmtp::many)
+        .needs(Needs::Lmtp),
     Workload::warm("big-append", "message", Goal::None, huge::append).cold().decides(Decides::MemoryPeak),
     Workload::warm("big-fetch", "message", Goal::None, huge::fetch).cold().decides(Decides::MemoryPeak),
 ];

@@ -14,7 +14,7 @@ use culver_auth::scheme;
 use culver_config::Settings;
 use culver_directory::builtin::{Builtin, NewUser, Problem};
 use culver_net::tls::Oldest;
-use culver_net::{CertificateFiles, Encryption, Listener, TlsAcceptor};
+use culver_net::{CertificateFiles, Encryption, Listener, TlsAcceptor, UnixPath};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Where everything lies. A new temporary folder unless told otherwise.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Ports are counted from here: imap 143, imaps 993. 0: free ports, told in DIR/ports.json.
+    /// Ports are counted from here: imap 143, imaps 993, lmtp 24. 0: free ports, told in DIR/ports.json.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(0..=64_000))]
     base_port: u16,
     /// Adds accounts u0001@example.test, ... with the password `pass`.
@@ -48,9 +48,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     accounts(&dir, &settings, arguments.users)?;
     let tls = TlsAcceptor::new(&[certificate(&dir.join("tls"))?], Oldest::Tls12)?;
     let mut listeners = Vec::new();
-    for (name, encryption, offset) in
-        [("imap", Encryption::OnRequest, 143), ("imaps", Encryption::Implicit, 993)]
-    {
+    for (name, encryption, offset) in [
+        ("imap", Encryption::OnRequest, 143),
+        ("imaps", Encryption::Implicit, 993),
+        ("lmtp", Encryption::OnRequest, 24),
+    ] {
         let port = if arguments.base_port == 0 { 0 } else { arguments.base_port + offset };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = Listener::bind(name, encryption, address).with_context(|| {
@@ -60,6 +62,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         })?;
         listeners.push(listener);
     }
+    let socket = UnixPath { path: dir.join("lmtp"), mode: 0o600, uid: None, gid: None };
+    listeners.push(Listener::bind_unix("lmtp", &socket).with_context(|| socket.path.display().to_string())?);
     crate::serve::raise_descriptors();
     let server = Server { settings, events, tls: Some(tls), listeners, reload: None };
     server.run(|addresses| ready(&dir, addresses, arguments.users))

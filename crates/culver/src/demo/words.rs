@@ -8,7 +8,7 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
     let port = |name: &str| {
         addresses.iter().find(|a| a.name == name).and_then(|a| a.tcp).map_or(0, |tcp| tcp.port())
     };
-    let (imap, imaps, dir) = (port("imap"), port("imaps"), dir.display());
+    let (imap, imaps, lmtp, dir) = (port("imap"), port("imaps"), port("lmtp"), dir.display());
     let more = if users == 0 {
         String::new()
     } else {
@@ -19,6 +19,7 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
 
   IMAP             127.0.0.1, port {imap}, STARTTLS or none
   IMAPS            127.0.0.1, port {imaps}, TLS
+  LMTP             127.0.0.1, port {lmtp}, or the unix socket {dir}/lmtp, for an MTA to hand over mail
   Account          demo@example.test, password demo
 {more}  Mail             {dir}/mail/demo@example.test/Mail, a Maildir
   Certificate      {dir}/tls/certificate.pem, made for this demo: clients will ask whether to trust it

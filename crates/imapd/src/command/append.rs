@@ -52,6 +52,8 @@ pub async fn run(
         let octets = new.iter().map(|message| match &message.body {
             Spooled::Memory(bytes) => bytes.len() as u64,
             Spooled::Engine { size, .. } => *size,
+            // Made by deliveries alone.
+            Spooled::Shared(shared) => shared.head().len() as u64 + shared.body().len(),
         });
         let octets = octets.sum();
         admit(user, name, octets, new.len() as u64, &cx.service.keeper).await?;

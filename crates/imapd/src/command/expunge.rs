@@ -8,11 +8,7 @@ use culver_imap::command::Numbering;
 use culver_imap::response::Code as WireCode;
 
 /// EXPUNGE and UID EXPUNGE. What is gone is told by the sync that follows every command.
-pub async fn run(
-    selected: &mut Selected,
-    uids: Option<SequenceSet>,
-    cx: &mut Context,
-) -> Result<Done, Stop> {
+pub async fn run(selected: &mut Selected, uids: Option<SequenceSet>, cx: &mut Context) -> Result<Done, Stop> {
     let mailbox = selected.writable()?.clone();
     let uids = match uids {
         Some(set) => selected.resolve(&set, Numbering::Uid)?,

@@ -37,7 +37,13 @@ pub async fn open(
         // RFC 9051 §7.1: ALERT is shown to the user.
         response::status(&mut cx.wire.out, None, Condition::Ok, Some(&WireCode::Alert), &text);
     }
-    let user = Authenticated { name: account.name.as_str().into(), account, mail, enabled: Enabled::default(), seat };
+    let user = Authenticated {
+        name: account.name.as_str().into(),
+        account,
+        mail,
+        enabled: Enabled::default(),
+        seat,
+    };
     Ok((user, Done::ok("Logged in").with(Code::Capability)))
 }
 

@@ -47,6 +47,7 @@ const ITEMS: [Item; 7] = [
 ];
 
 /// A record in the making.
+#[derive(Clone)]
 pub struct Draft {
     w: Writer,
 }

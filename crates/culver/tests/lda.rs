@@ -1,0 +1,242 @@
+//! `culver deliver`: where mail ends up, and what the caller is told.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
+)]
+
+use culver_testkit::{Culver, CulverOptions};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const EXE: &str = env!("CARGO_BIN_EXE_culver");
+
+/// A configuration with a passwd-file of two accounts, and no server.
+struct House {
+    temp: TempDir,
+}
+
+impl House {
+    fn new(more: &str) -> Self {
+        let temp = tempfile::Builder::new().prefix("lda-").tempdir().unwrap();
+        let at = temp.path().display();
+        std::fs::create_dir(temp.path().join("state")).unwrap();
+        let text = format!(
+            "state_dir = \"{at}/state\"\nhostname = \"mail.example.org\"\n{more}\n[[directory]]\nsource = \"passwd-file\"\n\
+             path = \"{at}/users\"\nhome = \"{at}/%u\"\n"
+        );
+        std::fs::write(temp.path().join("culver.toml"), text).unwrap();
+        let ids = if root() { ":65534:65534" } else { "::" };
+        let users = format!(
+            "anna@example.org:{{PLAIN}}x{ids}::{at}/anna@example.org\nbob@example.org:{{PLAIN}}x{ids}::{at}/bob@example.org\n"
+        );
+        std::fs::write(temp.path().join("users"), users).unwrap();
+        if root() {
+            open_to_all(temp.path());
+            for name in ["anna@example.org", "bob@example.org"] {
+                let home = temp.path().join(name);
+                std::fs::create_dir(&home).unwrap();
+                std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+            }
+        }
+        Self { temp }
+    }
+
+    fn mail(&self, account: &str, mailbox: &str) -> Vec<PathBuf> {
+        new_in(&self.temp.path().join(account).join("Mail").join(mailbox))
+    }
+
+    fn deliver(&self, arguments: &[&str], message: &str) -> (i32, String) {
+        deliver(
+            Command::new(EXE)
+                .arg("deliver")
+                .arg("-c")
+                .arg(self.temp.path().join("culver.toml"))
+                .args(arguments),
+            message,
+        )
+    }
+}
+
+fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn open_to_all(path: &Path) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+fn new_in(mailbox: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(mailbox.join("new")).into_iter().flatten().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Exit code and standard error.
+fn deliver(command: &mut Command, message: &str) -> (i32, String) {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It may have ended without reading.
+    let _ = child.stdin.take().unwrap().write_all(message.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn without_a_server() {
+    let house = House::new("[deliver]\ndetail_mailbox = true\ncreate_mailboxes = true");
+    let message = "From sender@example.com  Fri Nov 27 22:00:00 2026\nSubject: x\n\nbody\n";
+    assert_eq!(house.deliver(&["-d", "anna@example.org"], message).0, 0);
+    let files = house.mail("anna@example.org", "");
+    assert_eq!(files.len(), 1);
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    assert!(
+        text.starts_with(
+            "Return-Path: <sender@example.com>\nDelivered-To: anna@example.org\nReceived: by mail.example.org"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("\nSubject: x\n\nbody\n"), "{text}");
+    assert!(files[0].to_string_lossy().contains(&format!(",S={},W=", text.len())), "{files:?}");
+    if root() {
+        let meta = std::fs::metadata(&files[0]).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (65534, 0o600));
+    }
+    // No index, no list: that is for whoever serves the mailbox.
+    let beside: Vec<_> = std::fs::read_dir(house.temp.path().join("anna@example.org/Mail"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(beside.iter().all(|name| ["cur", "new", "tmp"].iter().any(|part| name == part)), "{beside:?}");
+    assert_eq!(std::fs::read_dir(house.temp.path().join("state")).unwrap().count(), 0);
+
+    // Mailboxes, senders, files.
+    let file = house.temp.path().join("message");
+    std::fs::write(&file, "Return-Path: <old@example.com>\r\nSubject: y\r\n\r\n").unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(
+        house.deliver(&["-d", "anna@example.org", "-m", "Lists/Rust", "-f", "<>", "-p", path], "").0,
+        0
+    );
+    let files = house.mail("anna@example.org", ".Lists.Rust");
+    let text = std::fs::read_to_string(&files[0]).unwrap();
+    assert!(text.starts_with("Return-Path: <>\n") && text.matches("Return-Path").count() == 1, "{text}");
+    assert_eq!(house.deliver(&["-d", "anna@example.org", "-a", "anna+lists@example.org"], message).0, 0);
+    assert_eq!(house.mail("anna@example.org", ".lists").len(), 1);
+}
+
+#[test]
+fn what_callers_are_told() {
+    let house = House::new("");
+    let (code, said) = house.deliver(&["-d", "nobody@example.org"], "\n");
+    assert_eq!(code, 67, "{said}");
+    assert!(said.starts_with("5.1.1 "), "{said}");
+    assert_eq!(house.deliver(&["-d", "no-such-user-here"], "\n").0, 67);
+    assert_eq!(house.deliver(&["--no-such-option"], "\n").0, 64);
+    assert_eq!(house.deliver(&["-d", "anna@example.org", "-m", "a//b"], "\n").0, 64);
+    // A mailbox that is not there is no reason to refuse mail.
+    assert_eq!(house.deliver(&["-e", "-k", "-d", "anna@example.org", "-m", "Nowhere"], "\n").0, 0);
+    assert_eq!(house.mail("anna@example.org", "").len(), 1);
+    // What an administrator can mend is tried again.
+    let broken = Command::new(EXE)
+        .args(["deliver", "-c", "/nowhere/culver.toml", "-d", "anna@example.org"])
+        .output()
+        .unwrap();
+    assert_eq!(broken.status.code(), Some(75));
+    std::fs::remove_file(house.temp.path().join("users")).unwrap();
+    let (code, said) = house.deliver(&["-d", "anna@example.org"], "\n");
+    assert_eq!(code, 75, "{said}");
+    // No room to write.
+    let full = House::new("");
+    let home = full.temp.path().join("anna@example.org");
+    if !root() {
+        std::fs::create_dir(&home).unwrap();
+    }
+    std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+    let (code, said) = full.deliver(&["-d", "anna@example.org"], "\n");
+    assert_eq!(code, 75, "{said}");
+}
+
+/// As `.forward` starts it: as the user, with nothing but the home.
+#[test]
+fn for_the_user_who_calls() {
+    if !root() {
+        println!("not run: culver deliver for another user: needs root");
+        return;
+    }
+    let house = House::new("");
+    let config = house.temp.path().join("culver.toml");
+    let mail = house.temp.path().join("mail");
+    std::fs::create_dir(&mail).unwrap();
+    std::os::unix::fs::chown(&mail, Some(65534), Some(65534)).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace(
+            "[[directory]]",
+            &format!("[mail]\nlocation = \"{}/%u/Maildir\"\n[[directory]]", mail.display()),
+        ),
+    )
+    .unwrap();
+    // The binary may lie where only root can go.
+    let exe = house.temp.path().join("culver");
+    std::fs::hard_link(EXE, &exe).or_else(|_| std::fs::copy(EXE, &exe).map(drop)).unwrap();
+    let mut command = Command::new(&exe);
+    command
+        .arg("deliver")
+        .arg("-c")
+        .arg(&config)
+        .args(["-f", "sender@example.com"])
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/");
+    let (code, said) = deliver(&mut command, "Subject: x\n\n");
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said, "");
+    let files = new_in(&mail.join("nobody/Maildir"));
+    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::metadata(&files[0]).unwrap().uid(), 65534);
+    // root has to say whose.
+    assert_eq!(house.deliver(&[], "\n").0, 64);
+    assert_eq!(house.deliver(&["-d", "nobody"], "\n").0, 0);
+    assert_eq!(new_in(&mail.join("nobody/Maildir")).len(), 2);
+}
+
+#[test]
+fn a_server_that_runs_is_given_the_message() {
+    let server = Culver::start(Path::new(EXE), CulverOptions { users: 3, ..Default::default() }).unwrap();
+    let temp = TempDir::new().unwrap();
+    let config = temp.path().join("culver.toml");
+    // A directory that knows nobody: whoever is known is so to the server.
+    let text = format!(
+        "state_dir = \"{}\"\n[[lmtp.unix]]\npath = \"{}\"\n[[directory]]\nsource = \"passwd-file\"\npath = \"/nowhere/users\"\n",
+        temp.path().display(),
+        server.lmtp_socket().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let call = |arguments: &[&str]| {
+        deliver(
+            Command::new(EXE).arg("deliver").arg("-c").arg(&config).args(arguments),
+            "Subject: handed\n\n.dot\n",
+        )
+    };
+    let (code, said) = call(&["-d", "u0001@example.test", "-f", "sender@example.com"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(call(&["-d", "u0001@example.test", "-m", "Junk"]).0, 0);
+    let (code, said) = call(&["-d", "nobody@example.test"]);
+    assert_eq!(code, 67, "{said}");
+    let mail = server.dir().join("mail/u0001@example.test/Mail");
+    let text = std::fs::read_to_string(&new_in(&mail)[0]).unwrap();
+    assert!(
+        text.starts_with("Return-Path: <sender@example.com>\nDelivered-To: u0001@example.test\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("Subject: handed\n\n.dot\n"), "{text}");
+    assert_eq!(new_in(&mail.join(".Junk")).len(), 1);
+}
