@@ -47,6 +47,7 @@ section! {
         [lookup]: Lookup;
         [policy]: Policy;
         [store]: Store;
+        [quota]: Quota;
         [[directory]]: Directory = vec![Directory::default()];
         [[mailbox]]: Mailbox = default_mailboxes();
     }
@@ -463,11 +464,19 @@ section! {
         /// `create`: it is made when the account logs in. `subscribe`: and subscribed to. `no`: clients make it; only its role is
         /// told.
         auto: Auto = Auto::No, Reload, "\"subscribe\"";
+        /// Percent of the limits that may be stored here in addition, when the account is full: room for a Trash.
+        quota_extra: u32 = 0, Reload, "10";
+        /// Do its messages count for the quota? Courier counts neither those of Trash nor, what Culver does not imitate, those that
+        /// are marked as deleted.
+        quota_counts: bool = true, Restart, "false";
     }
 }
 
 fn default_mailboxes() -> Vec<Mailbox> {
-    let of = |name: &str, special_use, auto| Mailbox { name: name.to_owned(), special_use, auto };
+    let of = |name: &str, special_use, auto| {
+        let quota_extra = if special_use == SpecialUse::Trash { 10 } else { 0 };
+        Mailbox { name: name.to_owned(), special_use, auto, quota_extra, quota_counts: true }
+    };
     vec![
         of("Drafts", SpecialUse::Drafts, Auto::Subscribe),
         of("Sent", SpecialUse::Sent, Auto::Subscribe),
@@ -702,5 +711,62 @@ section! {
         flag_writes: FlagWrites = FlagWrites::Lazy, Restart, "\"sync\"";
         /// Threads that read and write files. 0: four for each processor, between 8 and 64.
         io_threads: u32 = 0, Restart, "32";
+    }
+}
+
+choice! {
+    /// Who enables receiving again?
+    Enabling {
+        /// An administrator.
+        "by-hand" => ByHand,
+        /// It happens.
+        "by-itself" => ByItself,
+    } default ByHand
+}
+
+choice! {
+    /// Is `maildirsize` written?
+    Maildirsize {
+        /// Where it is found.
+        "existing" => Existing,
+        /// For every account.
+        "always" => Always,
+        /// No.
+        "never" => Never,
+    } default Existing
+}
+
+section! {
+    /// How much accounts may keep. These limits are for accounts of which neither their source nor `culver quota set` (for the
+    /// account or its domain) says anything. Over quota nothing but storing is refused: docs/quota.md.
+    Quota {
+        /// Octets. Messages count with what their files hold. 0: no limit.
+        storage: Size = Size(0), Reload, "\"2GiB\"";
+        /// Messages. 0: no limit.
+        messages: u32 = 0, Reload, "100000";
+        /// Octets of one message. 0: no limit but that of the service which takes it.
+        message_size: Size = Size(0), Reload, "\"50MiB\"";
+        /// Mailboxes. 0: no limit.
+        mailboxes: u32 = 0, Reload, "1000";
+        /// Percentages at which the user is warned.
+        warnings: Vec<u32> = vec![80, 90, 95], Reload, "[90]";
+        /// A warning is given again once usage was so many percentage points below it.
+        hysteresis: u32 = 5, Reload, "2";
+        /// For so long mail that does not fit is deferred or refused (`deliver.over_quota`); then receiving is disabled.
+        grace: Duration = Duration::from_secs(5 * 86_400), Reload, "\"14d\"";
+        /// Who enables receiving again: `by-hand` (`culver quota enable`, `culver route enable`) or `by-itself`, once usage is below
+        /// the limit.
+        enabling: Enabling = Enabling::ByHand, Reload, "\"by-itself\"";
+        /// The last message below the limit may go beyond it by so much, but never by more than a tenth of the limit.
+        last_message: Size = Size(10 << 20), Reload, "\"0\"";
+        /// The language of notices to users who have none of their own: `en`, `de` or `fr`.
+        language: String = "en".to_owned(), Reload, "\"de\"";
+        /// The sender of notices. Empty: postmaster of the account's domain.
+        notice_from: String = String::new(), Restart, "\"helpdesk@example.org\"";
+        /// The file that Courier, maildrop and Dovecot's `quota = maildir` read: `existing` keeps it written where it is found, `always`
+        /// makes one for every account, `never` leaves it to grow old.
+        maildirsize: Maildirsize = Maildirsize::Existing, Restart, "\"always\"";
+        /// All files of an account are counted so often, and a sum that was wrong is told and put right. 0s: never.
+        cross_check: Duration = Duration::from_secs(86_400), Reload, "\"7d\"";
     }
 }
