@@ -7,6 +7,7 @@ use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
 use crate::penalty::{Penalties, network};
+use crate::policy::{Attempted, Ended, Policy, Verdict};
 use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
 use culver_directory::{
@@ -135,12 +136,14 @@ pub struct Backends {
     pub masters: Option<Arc<dyn Source>>,
     /// Who knows good tokens; without, OAUTHBEARER and XOAUTH2 do not exist.
     pub tokens: Option<Arc<dyn TokenVerifier>>,
+    /// Who has a say in logins.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Backends {
     /// Only a directory.
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, masters: None, tokens: None }
+        Self { directory, masters: None, tokens: None, policy: None }
     }
 }
 
@@ -320,7 +323,8 @@ impl Auth {
         let begun = Instant::now();
         let verdict = async {
             self.admit(peer, Delay::default())?;
-            let claim = self.claim(user, b"")?;
+            let mut claim = self.claim(user, b"")?;
+            self.ask_policy(&mut claim, b"", peer).await?;
             let found = self.find(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.stored(&found.account, peer)?;
             let clear = stored.as_ref().and_then(Stored::clear);
@@ -349,7 +353,12 @@ impl Auth {
         let begun = Instant::now();
         match self.check(user, password, authorize, peer, delay).await {
             Ok(account) => Ok(account),
-            Err(no) => Err(self.fail(method, user, no, begun, peer, delay).await),
+            Err(mut no) => {
+                let policy = self.backends.policy.as_ref();
+                let claim = self.claim(user, authorize).ok();
+                no.pwhash = policy.zip(claim).map(|(policy, claim)| policy.hash(claim.wanted(), password));
+                Err(self.fail(method, user, no, begun, peer, delay).await)
+            }
         }
     }
 
@@ -362,7 +371,8 @@ impl Auth {
         delay: Delay,
     ) -> Result<Arc<Account>, No> {
         self.admit(peer, delay)?;
-        let claim = self.claim(user, authorize)?;
+        let mut claim = self.claim(user, authorize)?;
+        self.ask_policy(&mut claim, password, peer).await?;
         let Some(found) = self.find(&claim, peer).await? else {
             // As much work as for an account that exists.
             let seed = self.seed(claim.login.as_str());
@@ -465,14 +475,22 @@ impl Auth {
         Ok(account)
     }
 
-    /// Writes when app passwords were used last, as long as the server runs, and what is left when `stop` comes. For a task
-    /// of its own: logins do not wait for it.
-    pub async fn write_uses(self: Arc<Self>, stop: impl Future<Output = ()>) {
+    /// What logins do not wait for: writes when app passwords were used last, tells the policy service how logins ended.
+    /// As long as the server runs; what is left of the first is written when `stop` comes. For a task of its own.
+    pub async fn background(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let reports = async {
+            match &self.backends.policy {
+                Some(policy) => policy.send_reports(|why| self.no_policy(&why)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut reports = std::pin::pin!(reports);
         let mut going = true;
         while going {
             tokio::select! {
                 () = self.memory.uses.some() => {}
+                () = &mut reports => {}
                 () = &mut stop => going = false,
             }
             for ((account, device), (at, address)) in self.memory.uses.take() {
@@ -527,14 +545,23 @@ impl Auth {
             return denied(Denied::NotAllowedHere, "authorization as somebody else");
         }
         self.delay_until(&account, peer).await?;
+        let other = match target.or(named.as_ref()) {
+            None => None,
+            Some(target) => {
+                match self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))? {
+                    None => return denied(Denied::NotAllowedHere, "there is no such account to log in as"),
+                    found => found,
+                }
+            }
+        };
+        if let Some(login) = self.attempted(claim, peer) {
+            self.allowed(&login).await?;
+            self.report(&login, Ended::Success);
+        }
         self.memory.attempts.lock().remove(&peer.session);
         self.memory.accounts.forgive(&claim.login.as_str().to_owned());
         self.memory.blocks.succeeded(network(peer.remote.ip()), claim.login.as_str());
-        let Some(target) = target.or(named.as_ref()) else { return Ok(account) };
-        let other = self.backends.directory.find(target).await.map_err(|why| self.outage(&why, peer))?;
-        let Some(other) = other else {
-            return denied(Denied::NotAllowedHere, "there is no such account to log in as");
-        };
+        let Some(other) = other else { return Ok(account) };
         let by = account.name.strip_suffix("@localhost").unwrap_or(&account.name).to_owned();
         self.events.emit(Event::LoginAs { account: other.name.clone(), by, from: peer.origin() });
         Ok(other)
@@ -593,6 +620,60 @@ impl Auth {
             }
         }
         Ok(right)
+    }
+
+    /// Asks the policy service about a password that comes, or another proof that has none.
+    pub(crate) async fn ask_policy(&self, claim: &mut Claim, password: &[u8], peer: &Peer) -> Result<(), No> {
+        let Some(policy) = &self.backends.policy else { return Ok(()) };
+        claim.pwhash = Some(policy.hash(claim.wanted(), password));
+        match self.attempted(claim, peer) {
+            Some(login) => self.allowed(&login).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A login as the policy service hears of it.
+    fn attempted(&self, claim: &Claim, peer: &Peer) -> Option<Attempted> {
+        let policy = self.backends.policy.as_ref()?;
+        let login = claim.wanted();
+        Some(Attempted {
+            login: login.to_owned(),
+            pwhash: claim.pwhash.clone().unwrap_or_else(|| policy.hash(login, b"")),
+            remote: peer.remote.ip().to_string(),
+            protocol: peer.service,
+            session: peer.session.clone(),
+            tls: peer.secured == Secured::Tls,
+        })
+    }
+
+    async fn allowed(&self, login: &Attempted) -> Result<(), No> {
+        let Some(policy) = &self.backends.policy else { return Ok(()) };
+        match policy.allow(login).await {
+            Ok(Verdict::Allow) => Ok(()),
+            Ok(Verdict::Delay(delay)) => {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            Ok(Verdict::Reject(text)) => {
+                Err(No::because(Denied::Policy { text }, "the policy service refuses it"))
+            }
+            Err(why) => {
+                self.no_policy(&why);
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&self, login: &Attempted, ended: Ended) {
+        if self.backends.policy.as_ref().is_some_and(|policy| !policy.report(login, ended)) {
+            self.no_policy("1000 reports wait already, which is the limit: this one is dropped");
+        }
+    }
+
+    /// It fails open, and the log says so.
+    fn no_policy(&self, why: &str) {
+        let text = format!("the policy service has no say: {why}");
+        self.events.emit(Event::message(culver_events::Level::Warning, "auth", text));
     }
 
     /// Runs slow arithmetic on a thread that may block; `None` when that thread died.
@@ -678,6 +759,7 @@ impl Auth {
         limits: Delay,
     ) -> Denied {
         let attempts = self.count(&peer.session);
+        self.report_failure(user, &no, peer);
         // Guesses wait, our own faults and settings do not.
         let guess = matches!(no.denied, Denied::Credentials | Denied::Syntax(_));
         let ip = peer.remote.ip();
@@ -728,6 +810,22 @@ impl Auth {
         no.denied
     }
 
+    /// Tells the policy service of a login that failed, when it was one that was looked at.
+    fn report_failure(&self, user: &[u8], no: &No, peer: &Peer) {
+        let why = match &no.denied {
+            Denied::Credentials if no.reason == UNKNOWN => "account",
+            Denied::Credentials => "credentials",
+            Denied::Disabled { .. } | Denied::NotAllowedHere => "disabled",
+            Denied::Policy { .. } => "policy",
+            _ => return,
+        };
+        let Ok(mut claim) = self.claim(user, b"") else { return };
+        claim.pwhash = no.pwhash.clone();
+        if let Some(login) = self.attempted(&claim, peer) {
+            self.report(&login, Ended::Failed(why));
+        }
+    }
+
     fn count(&self, session: &str) -> u32 {
         let mut attempts = self.memory.attempts.lock();
         if attempts.len() >= REMEMBERED {
@@ -747,11 +845,16 @@ pub(crate) struct No {
     no_delay: bool,
     /// What tells this guess from others, where it is known.
     guess: Option<u64>,
+    /// What the policy service was told of the password.
+    pwhash: Option<String>,
 }
+
+/// Why, for names that nobody has.
+const UNKNOWN: &str = "unknown user";
 
 impl No {
     pub fn because(denied: Denied, reason: &str) -> Self {
-        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None }
+        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None, pwhash: None }
     }
 
     /// They do not know the password, or whatever else proves it.
@@ -760,7 +863,13 @@ impl No {
     }
 
     pub fn syntax(text: String) -> Self {
-        Self { reason: text.clone(), denied: Denied::Syntax(text), no_delay: false, guess: None }
+        Self {
+            reason: text.clone(),
+            denied: Denied::Syntax(text),
+            no_delay: false,
+            guess: None,
+            pwhash: None,
+        }
     }
 
     /// It was this guess.

@@ -16,6 +16,8 @@ pub(crate) struct Claim {
     pub login: Login,
     /// As whom they want to be let in, when that is another name.
     pub target: Option<Login>,
+    /// What the policy service was told of the password.
+    pub pwhash: Option<String>,
 }
 
 impl Claim {
@@ -26,19 +28,24 @@ impl Claim {
             && let Some((target, master)) = text.rsplit_once(separator)
         {
             let target = Login::parse(target.as_bytes())?;
-            return Ok(Self { login: master_name(master.as_bytes())?, target: Some(target) });
+            return Ok(Self { login: master_name(master.as_bytes())?, target: Some(target), pwhash: None });
         }
         if authorize.is_empty() {
-            return Ok(Self { login: Login::parse(user)?, target: None });
+            return Ok(Self { login: Login::parse(user)?, target: None, pwhash: None });
         }
         let (login, target) = (master_name(user)?, Login::parse(authorize)?);
         let target = (target != login).then_some(target);
-        Ok(Self { login, target })
+        Ok(Self { login, target, pwhash: None })
+    }
+
+    /// As whom they want to be let in.
+    pub fn wanted(&self) -> &str {
+        self.target.as_ref().unwrap_or(&self.login).as_str()
     }
 
     /// Somebody who is known already.
     pub fn of(login: Login) -> Self {
-        Self { login, target: None }
+        Self { login, target: None, pwhash: None }
     }
 }
 

@@ -32,6 +32,11 @@ pub enum Denied {
         /// After this long it is over.
         wait: Duration,
     },
+    /// The policy service says no.
+    Policy {
+        /// Its words for the client; may be empty.
+        text: String,
+    },
     /// The account has as many sessions from that network as it may have. The password was right.
     TooManySessions {
         /// How many that is.
@@ -52,6 +57,8 @@ impl Denied {
             Self::Temporary => "Logging in is not possible for the moment: try again in a few minutes",
             Self::NotAllowedHere => "This account may not log in from here or in that name",
             Self::PrivacyRequired => "Logging in needs TLS here: use STARTTLS or a port with TLS",
+            Self::Policy { text } if text.is_empty() => "Logging in is refused by the policy of this server",
+            Self::Policy { text } => text,
             Self::Blocked { guesses, wait } => {
                 let minutes = wait.as_secs().div_ceil(60).max(1);
                 return format!(

@@ -191,7 +191,8 @@ impl Exchange {
     async fn scram_challenge(&mut self, hash: Hash, first: ClientFirst) -> Result<Vec<u8>, No> {
         let channel = self.channel_data(hash, &first.binding)?;
         let authorize = first.authorize.clone().unwrap_or_default();
-        let claim = self.auth.claim(first.user.as_bytes(), authorize.as_bytes())?;
+        let mut claim = self.auth.claim(first.user.as_bytes(), authorize.as_bytes())?;
+        self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
         let mut forms = Vec::new();
         let (stored, found) = match self.auth.find(&claim, &self.peer).await? {
             None => Err("unknown user"),
@@ -299,7 +300,8 @@ impl Exchange {
     async fn cram(&self, challenge: &str, message: &[u8]) -> Result<Progress, Failed> {
         let response = cram_md5::Response::parse(message).map_err(malformed)?;
         let done = async {
-            let claim = self.auth.claim(response.user, b"")?;
+            let mut claim = self.auth.claim(response.user, b"")?;
+            self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
             let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let states = stored.as_ref().and_then(Stored::cram_md5);
@@ -317,7 +319,8 @@ impl Exchange {
         let user = response.user();
         let done = async {
             let authorize = response.authorize.clone().unwrap_or_default();
-            let claim = self.auth.claim(user.as_bytes(), authorize.as_bytes())?;
+            let mut claim = self.auth.claim(user.as_bytes(), authorize.as_bytes())?;
+            self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
             let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let (name, realm) = response.name_and_realm();
@@ -338,7 +341,8 @@ impl Exchange {
             return Err((authorize.as_bytes().to_vec(), No::syntax(text.to_owned())));
         };
         let done = async {
-            let claim = self.auth.claim(name.as_bytes(), authorize.as_bytes())?;
+            let mut claim = self.auth.claim(name.as_bytes(), authorize.as_bytes())?;
+            self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
             let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             self.let_in(found, &claim, None).await
         };
@@ -384,7 +388,9 @@ impl Exchange {
         let claims = claims.ok_or_else(|| No::wrong("the token is not good").guessed(guess))?;
         let authorize = bearer.user.as_deref().unwrap_or_default();
         let claim = Claim::parse(claims.user.as_bytes(), authorize.as_bytes(), None);
-        let claim = claim.map_err(|why| No::wrong(&format!("the token is of {:?}: {why}", claims.user)))?;
+        let mut claim =
+            claim.map_err(|why| No::wrong(&format!("the token is of {:?}: {why}", claims.user)))?;
+        self.auth.ask_policy(&mut claim, bearer.token.as_bytes(), &self.peer).await?;
         let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
         Ok((found, claim))
     }

@@ -16,6 +16,7 @@ mod denied;
 mod exchange;
 pub mod fuzz;
 mod penalty;
+pub mod policy;
 pub mod scheme;
 mod seats;
 

@@ -142,7 +142,7 @@ async fn the_last_use_is_written_beside_logins() {
     house.device("anna", "Tablet", &[]);
     let before = culver_events::clock::now().as_secs();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let writer = tokio::spawn(house.auth.clone().write_uses(async move {
+    let writer = tokio::spawn(house.auth.clone().background(async move {
         let _ = stopped.await;
     }));
     assert!(house.verify("anna", &phone, &peer("imap", "192.0.2.9")).await.is_ok());

@@ -75,6 +75,7 @@ fn house(settings: AuthSettings) -> House {
         directory: Arc::new(Directory::new(vec![Arc::new(file("users"))])),
         masters: Some(masters),
         tokens: Some(Arc::new(Tokens)),
+        policy: None,
     };
     let settings = AuthSettings { failure_delay: Duration::ZERO, ..settings };
     let auth = Auth::build(backends, settings, events, Memory::new());

@@ -117,10 +117,16 @@ struct About {
     no_login: bool,
     /// `final-resp-ok`: the mechanism's last message may come with OK.
     final_with_ok: bool,
-    /// The name that was typed, as far as it could be read.
-    user: Option<String>,
+    /// The name that was typed, as far as it could be read: by the login rule, and as it came.
+    user: Option<(String, String)>,
     /// Has it been asked for? What follows is a password.
     named: bool,
+}
+
+impl About {
+    fn named(&self) -> Option<(&str, &str)> {
+        self.user.as_ref().map(|(user, typed)| (user.as_str(), typed.as_str()))
+    }
 }
 
 /// A step that is done.
@@ -378,11 +384,19 @@ impl Session {
             };
             self.service.events.emit(Event::LoginFailed { attempt, from });
             return self
-                .fail(id, Some(&account.name), Some(Code::Disabled), Some(&may_not_send(reason)))
+                .fail(
+                    id,
+                    Some((&account.name, &account.name)),
+                    Some(Code::Disabled),
+                    Some(&may_not_send(reason)),
+                )
                 .await;
         }
         self.service.events.emit(Event::login(&account.name, method, from));
         let mut fields = Fields::new().with("user", &account.name);
+        if let Some((_, typed)) = about.user.as_ref().filter(|(_, typed)| *typed != account.name) {
+            fields = fields.with("original_user", typed);
+        }
         if let Some(message) = message {
             fields = fields.with("resp", Base64::Octets(message));
         }
@@ -399,7 +413,7 @@ impl Session {
         if code == Some(Code::Temporary) {
             return self.undecidable(id, about).await;
         }
-        self.fail(id, about.user.as_deref(), code, reason.as_deref()).await
+        self.fail(id, about.named(), code, reason.as_deref()).await
     }
 
     /// It cannot be known now. Postfix and Exim hear a temporary failure only in the connection's end.
@@ -407,7 +421,7 @@ impl Session {
         if about.no_login && self.open.is_empty() {
             return Err(End::Quiet);
         }
-        self.fail(id, about.user.as_deref(), Some(Code::Temporary), None).await
+        self.fail(id, about.named(), Some(Code::Temporary), None).await
     }
 
     /// Time is up for something.
@@ -444,7 +458,7 @@ impl Session {
     async fn fail(
         &mut self,
         id: u32,
-        user: Option<&str>,
+        user: Option<(&str, &str)>,
         code: Option<Code>,
         reason: Option<&str>,
     ) -> Result<(), End> {
@@ -462,21 +476,19 @@ fn named(mechanism: Mechanism) -> (String, Vec<String>) {
     (mechanism.name().to_owned(), properties.collect())
 }
 
-/// The name in a message, for FAIL: MTAs log it. Only where it is read at a glance.
-fn user(mechanism: Mechanism, message: &[u8]) -> Option<String> {
+/// The name in a message, by the login rule and as it came: MTAs log it. Only where it is read at a glance.
+fn user(mechanism: Mechanism, message: &[u8]) -> Option<(String, String)> {
     let name = match mechanism {
         Mechanism::Plain => Plain::parse(message).ok()?.user,
-        Mechanism::Login if message.is_empty() => return None,
         Mechanism::Login => message,
         _ => return None,
     };
     if name.len() > Login::MAX {
         return None;
     }
-    Some(
-        Login::parse(name)
-            .map_or_else(|_| String::from_utf8_lossy(name).to_lowercase(), |login| login.as_str().to_owned()),
-    )
+    let typed = String::from_utf8_lossy(name).into_owned();
+    let user = Login::parse(name).map_or_else(|_| typed.to_lowercase(), |login| login.as_str().to_owned());
+    Some((user, typed))
 }
 
 fn origin(peer: &Peer) -> Origin {

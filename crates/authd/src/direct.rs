@@ -27,14 +27,20 @@ pub async fn verify(
     let message = [b"\0", user.as_bytes(), b"\0", password].concat();
     let fail = |user: &str, code, reason: Option<&str>| Answer::Fail {
         id: 1,
-        fields: failure(CLIENT_MINOR, Some(user), code, reason),
+        fields: failure(CLIENT_MINOR, Some((user, user)), code, reason),
     };
     match timeout(WITHIN, exchange.step(&message)).await {
         Ok(Progress::Done { account, .. }) => match account.send.off() {
             Some(reason) if peer::sends(name) => {
                 fail(&account.name, Some(Code::Disabled), Some(&may_not_send(reason)))
             }
-            _ => Answer::Ok { id: 1, fields: Fields::new().with("user", &account.name) },
+            _ => {
+                let mut fields = Fields::new().with("user", &account.name);
+                if user != account.name {
+                    fields = fields.with("original_user", user);
+                }
+                Answer::Ok { id: 1, fields }
+            }
         },
         Ok(Progress::Denied(denied)) => {
             let (code, reason) = refusal(&denied);

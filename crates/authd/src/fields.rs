@@ -86,11 +86,14 @@ impl Code {
     }
 }
 
-/// The fields of FAIL. `minor` is the client's version.
-pub fn failure(minor: u32, user: Option<&str>, code: Option<Code>, reason: Option<&str>) -> Fields {
+/// The fields of FAIL. `minor` is the client's version; `user` the name by the login rule, and as it was typed.
+pub fn failure(minor: u32, user: Option<(&str, &str)>, code: Option<Code>, reason: Option<&str>) -> Fields {
     let mut fields = Fields::new();
-    if let Some(user) = user {
+    if let Some((user, typed)) = user {
         fields = fields.with("user", user);
+        if typed != user {
+            fields = fields.with("original_user", typed);
+        }
     }
     if let Some(code) = code {
         let (code, word) = code.words();
@@ -171,15 +174,15 @@ mod tests {
 
     #[test]
     fn failures_have_codes_and_for_old_clients_words() {
-        let text = |minor| failure(minor, Some("a@b"), Some(Code::Temporary), None).to_string();
+        let text = |minor| failure(minor, Some(("a@b", "a@b")), Some(Code::Temporary), None).to_string();
         assert_eq!(
             (text(2), text(1)),
             ("\tuser=a@b\tcode=temp_fail".into(), "\tuser=a@b\tcode=temp_fail\ttemp".into())
         );
         let (code, reason) = refusal(&Denied::Disabled { reason: "unpaid".to_owned() });
         assert_eq!(
-            failure(2, Some("a@b"), code, reason.as_deref()).to_string(),
-            "\tuser=a@b\tcode=user_disabled\treason=This account is disabled: unpaid"
+            failure(2, Some(("a@b", "A@b")), code, reason.as_deref()).to_string(),
+            "\tuser=a@b\toriginal_user=A@b\tcode=user_disabled\treason=This account is disabled: unpaid"
         );
         let (code, reason) = refusal(&Denied::Credentials);
         assert_eq!(failure(0, None, code, reason.as_deref()).to_string(), "");

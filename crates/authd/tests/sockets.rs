@@ -65,7 +65,9 @@ fn who_is_let_in_and_under_which_name() {
     for typed in
         ["anna@example.org", "ANNA@Example.ORG", "anna#example.org", "anna@example.net", "Anna#Example.Net"]
     {
-        assert_eq!(ask(typed, "secret", FAR), "OK\tuser=anna@example.org", "{typed}");
+        let more =
+            if typed == "anna@example.org" { String::new() } else { format!("\toriginal_user={typed}") };
+        assert_eq!(ask(typed, "secret", FAR), format!("OK\tuser=anna@example.org{more}"));
     }
     assert_eq!(ask("anna@example.org", "guess", FAR), "FAIL\tuser=anna@example.org");
     assert_eq!(ask("nobody@example.org", "guess", FAR), "FAIL\tuser=nobody@example.org");

@@ -13,6 +13,7 @@ pub mod num;
 pub mod search;
 pub mod set;
 pub mod special_use;
+pub mod uidl;
 
 pub use cursor::{Cursor, Malformed};
 pub use date::InternalDate;
@@ -23,3 +24,4 @@ pub use num::{ModSeq, SeqNo, Uid, UidValidity};
 pub use search::SearchKey;
 pub use set::{Bound, SequenceSet, UidSet};
 pub use special_use::SpecialUse;
+pub use uidl::UidlFormat;

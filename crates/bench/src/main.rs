@@ -105,6 +105,9 @@ struct RunArgs {
     /// Its LMTP address, for what is delivered to it
     #[arg(long = "lmtp", value_name = "HOST:PORT")]
     lmtp: Vec<String>,
+    /// Where it speaks POP3 in plain text
+    #[arg(long = "pop3", value_name = "HOST:PORT")]
+    pop3: Vec<String>,
     /// Its main process on this machine: for CPU time and memory
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
@@ -170,6 +173,9 @@ fn run(args: RunArgs) -> Result<()> {
         let mut server = Server::new(name.to_owned(), address, login, meter, maildir)?;
         if let Some(lmtp) = args.lmtp.get(i) {
             server.lmtp = lmtp.to_socket_addrs().with_context(|| lmtp.to_owned())?.next();
+        }
+        if let Some(pop3) = args.pop3.get(i) {
+            server.pop3 = pop3.to_socket_addrs().with_context(|| pop3.to_owned())?.next();
         }
         servers.push(server);
     }

@@ -1,7 +1,7 @@
 //! A server under load: where it is, who logs in, what it can do, and the mailboxes that are kept ready in it.
 //!
 //! Mailboxes of the benchmark begin with `Bench`. Those that are only read are made once and stay: the next run finds them.
-//! POP3 gets its address here, beside `imap` and `lmtp`, and its client beside [`Driver`].
+//! The clients of LMTP and POP3 are beside their workloads.
 
 use crate::driver::Driver;
 use crate::mail;
@@ -31,6 +31,8 @@ pub struct Server {
     pub imap: SocketAddr,
     /// Where it speaks LMTP, if it does.
     pub lmtp: Option<SocketAddr>,
+    /// Where it speaks POP3, if it is known.
+    pub pop3: Option<SocketAddr>,
     login: Login,
     /// What it costs, when its process is known.
     pub meter: Option<Meter>,
@@ -58,6 +60,7 @@ impl Server {
             name,
             imap,
             lmtp: None,
+            pop3: None,
             login,
             meter,
             maildir,
@@ -162,6 +165,35 @@ impl Server {
                 Ok(())
             }
         })
+    }
+
+    /// Keeps an INBOX of `count` messages for the account with this number.
+    ///
+    /// # Errors
+    /// When its Maildir is not on this machine, or another number of messages is seen afterwards.
+    pub fn keep_inbox(&self, number: u32, count: u32, size: impl Fn(u64) -> usize) -> Result<()> {
+        let name = format!("INBOX of {number}");
+        if self.ready.borrow().contains(&name) {
+            return Ok(());
+        }
+        let mut driver = self.log_in_as(number)?;
+        driver.run("SELECT INBOX")?;
+        if messages(&mut driver, "INBOX")? != count {
+            let _ = driver.run("STORE 1:* +FLAGS.SILENT (\\Deleted)");
+            driver.run("EXPUNGE")?;
+            drop(driver);
+            let first = self.maildir()?.folder("INBOX").display().to_string();
+            Maildir::at(Path::new(&first.replace("0001", &format!("{number:04}"))))?
+                .fill("INBOX", count, size)?;
+            driver = self.log_in_as(number)?;
+            driver.run("SELECT INBOX")?;
+            let seen = messages(&mut driver, "INBOX")?;
+            if seen != count {
+                bail!("{name} was filled with {count} messages, and {seen} are seen");
+            }
+        }
+        self.ready.borrow_mut().insert(name);
+        Ok(())
     }
 
     /// Makes a mailbox for one run, empty.

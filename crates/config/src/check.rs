@@ -2,7 +2,8 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{ForwardMethod, Source, SpecialUse};
+use crate::settings::{ForwardMethod, Pop3, Pop3Delete, Source, SpecialUse};
+use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -71,6 +72,13 @@ pub fn check(parsed: &mut Parsed) {
         if !absolute(path) {
             error(name, format!("{name} is not an absolute path"), "write it from the root");
         }
+    }
+    if !s.auth.policy_url.is_empty() && s.auth.policy_nonce.is_empty() {
+        error(
+            "auth.policy_url",
+            "a policy service needs auth.policy_nonce".to_owned(),
+            "write a long random text, the same on all servers that ask it",
+        );
     }
     for name in &s.auth.mechanisms {
         if !MECHANISMS.contains(&name.to_ascii_uppercase().as_str()) {
@@ -235,6 +243,8 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
 
+    pop3(&s.pop3, &mut error);
+
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
     if s.sandbox && forward.method == ForwardMethod::Sendmail {
@@ -251,6 +261,9 @@ pub fn check(parsed: &mut Parsed) {
             "write at least \"30m\"",
         );
     }
+    if s.pop3.idle_timeout < Duration::from_secs(10 * 60) {
+        warn("pop3.idle_timeout", "clients may count on 10 minutes (RFC 1939 §3)", "write at least \"10m\"");
+    }
     if s.tls.certificate.is_empty() {
         let what = "there is no certificate: imaps is off, and from other machines nobody can log in";
         warn("tls.certificate", what, "add [[tls.certificate]] with `certificate` and `key`");
@@ -263,4 +276,56 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
     parsed.problems.extend(found);
+}
+
+fn pop3(pop3: &Pop3, error: &mut dyn FnMut(&str, String, &str)) {
+    for (path, value) in
+        [("pop3.login_timeout", pop3.login_timeout), ("pop3.idle_timeout", pop3.idle_timeout)]
+    {
+        if value < Duration::from_secs(1) {
+            error(path, format!("{path} is too short to be meant"), "write at least \"1s\"");
+        }
+    }
+    if pop3.max_sessions == 0 {
+        error(
+            "pop3.max_sessions",
+            "nobody could log in".to_owned(),
+            "write the number of sessions you want to allow",
+        );
+    }
+    if UidlFormat::parse(&pop3.uidl_format).is_none() {
+        error(
+            "pop3.uidl_format",
+            "this is not understood, or would be the same for all messages".to_owned(),
+            "use %u, %v, %f, %g, %08Xu, or the words of Dovecot 2.4 for these; %m is for mbox only",
+        );
+    }
+    let expire = pop3.expire.trim();
+    if !expire.eq_ignore_ascii_case("never") && expire.parse::<u32>().is_err() {
+        error("pop3.expire", "this is no number of days".to_owned(), "write \"never\", or days as in \"60\"");
+    }
+    let flag = &pop3.deleted_flag;
+    if !flag.is_empty() && Keyword::new(flag).is_none() {
+        error(
+            "pop3.deleted_flag",
+            "this cannot be a keyword".to_owned(),
+            "write letters and digits without blanks, as in \"$POP3Deleted\"",
+        );
+    }
+    if pop3.delete_type == Pop3Delete::Flag && flag.is_empty() {
+        error(
+            "pop3.delete_type",
+            "there is no keyword to give to deleted messages".to_owned(),
+            "set pop3.deleted_flag as well, or write \"expunge\"",
+        );
+    }
+    for name in &pop3.client_workarounds {
+        if !["outlook-no-nuls", "oe-ns-eoh"].contains(&name.as_str()) {
+            error(
+                "pop3.client_workarounds",
+                format!("there is no workaround {name}"),
+                "known are \"outlook-no-nuls\" and \"oe-ns-eoh\"",
+            );
+        }
+    }
 }

@@ -11,6 +11,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod pop3;
+
+pub use pop3::{Pop3, Pop3Delete, Pop3Language, Pop3s, UidlDuplicates};
+
 section! {
     /// Settings of the server as a whole.
     Settings {
@@ -35,6 +39,8 @@ section! {
         [mail]: Mail;
         [imap]: Imap;
         [imaps]: Imaps;
+        [pop3]: Pop3;
+        [pop3s]: Pop3s;
         [auth_socket]: AuthSocket;
         [lmtp]: Lmtp;
         [deliver]: Deliver;
@@ -181,6 +187,16 @@ section! {
         /// What stands between account and master in a user name, as in `anna@example.org*master`. Empty: that form does not
         /// exist; a master can still name the account as authorization identity of PLAIN and others.
         master_separator: String = String::new(), Reload, "\"*\"";
+        /// A policy service such as weakforced, asked as Dovecot asks it, over HTTP: `allow` before the password is looked at and
+        /// again when it was right, `report` at the end. When it does not answer, logins go on without it. Empty: none.
+        policy_url: String = String::new(), Restart, "\"http://localhost:4001/\"";
+        /// A header that the policy service wants, such as Basic authorization; a text without a colon is sent as X-API-Key.
+        policy_header: String = String::new(), Restart, "\"Authorization: Basic d2ZvcmNlOnNlY3JldA==\"";
+        /// What is hashed with passwords for the policy service: the same secret on all servers that ask it. Of the hash it hears
+        /// twelve bits.
+        policy_nonce: String = String::new(), Restart, "\"a long random text\"";
+        /// The policy service has so long to answer.
+        policy_timeout: Duration = Duration::from_secs(2), Restart, "\"500ms\"";
         /// The account that ANONYMOUS opens, if `mechanisms` names it.
         anonymous_user: String = String::new(), Reload, "\"guest@example.org\"";
         /// Accounts with a user id below this are refused, so that a mistake in a directory does not hand out root's

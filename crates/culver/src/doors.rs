@@ -39,6 +39,8 @@ fn doors(settings: &Settings) -> Vec<Door<'_>> {
     vec![
         Door::tcp("imap", OnRequest, &s.imap.listen).behind(&s.imap.proxy_from),
         Door::tcp("imaps", Implicit, &s.imaps.listen).behind(&s.imaps.proxy_from),
+        Door::tcp("pop3", OnRequest, &s.pop3.listen).behind(&s.pop3.proxy_from),
+        Door::tcp("pop3s", Implicit, &s.pop3s.listen).behind(&s.pop3s.proxy_from),
         Door::tcp("auth", OnRequest, &s.auth_socket.listen).and_sockets(&s.auth_socket.client),
         Door::tcp("auth-master", OnRequest, &[]).and_sockets(&s.auth_socket.master),
         Door { sockets: &s.lmtp.unix, ..Door::tcp("lmtp", OnRequest, &s.lmtp.listen) }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
 use culver_admin::quota::QuotaVerbs;
+use culver_auth::policy::{Policy as PolicyService, PolicySettings};
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
 use culver_auth::{Auth, AuthSettings, Backends, BlockSettings, MASTERS, Memory};
@@ -30,16 +31,21 @@ use culver_maildir::usage::Maildirsize;
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::{ClientCertificates, ClientName, Oldest};
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
+use culver_pop3d::Pop3Service;
+use culver_pop3d::delay::LastLogins;
 use culver_store::Store;
 use culver_store::io::{Io, IoSettings};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod pop3;
+
 /// What the server is made of.
 pub struct Parts {
     lasting: Lasting,
     imap: Arc<Current<ImapService>>,
+    pop3: Arc<Current<Pop3Service>>,
     auth: Arc<Current<ClientService>>,
     auth_master: Arc<Current<MasterService>>,
     lmtp: Arc<Current<LmtpService>>,
@@ -74,18 +80,19 @@ impl Parts {
         let store = store(settings)?;
         let io = store.io().clone();
         let store: Arc<dyn Store> = Arc::new(store);
-        let backends = backends(settings, directory);
+        let backends = backends(settings, directory)?;
         let keeper =
             crate::quota::keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
-        let (memory, finished) = (Memory::new(), Finished::default());
-        let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished };
+        let (memory, finished, last_logins) = (Memory::new(), Finished::default(), LastLogins::default());
+        let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished, last_logins };
         let auth = auth(settings, &lasting);
         let authd = authd(&lasting, auth.clone());
-        let imap = Current::new(imap(settings, &lasting, auth));
+        let imap = Current::new(imap(settings, &lasting, auth.clone()));
+        let pop3 = Current::new(pop3::service(settings, &lasting, auth));
         let lmtp = Current::new(lmtp(settings, &lasting));
         let (auth, auth_master) = (ClientService(authd.clone()), MasterService(authd));
         let (auth, auth_master) = (Current::new(Arc::new(auth)), Current::new(Arc::new(auth_master)));
-        Ok(Self { lasting, imap, lmtp, auth, auth_master })
+        Ok(Self { lasting, imap, pop3, lmtp, auth, auth_master })
     }
 
     /// What serves the connections of a listener, by its name (a row of `doors.rs`).
@@ -95,6 +102,7 @@ impl Parts {
     pub fn service(&self, listener: &str) -> Result<Arc<dyn Serve>> {
         Ok(match listener {
             "imap" | "imaps" => self.imap.clone(),
+            "pop3" | "pop3s" => self.pop3.clone(),
             "auth" => self.auth.clone(),
             "auth-master" => self.auth_master.clone(),
             "lmtp" => self.lmtp.clone(),
@@ -148,7 +156,8 @@ impl Parts {
         let authd = authd(&self.lasting, auth.clone());
         self.auth.0.store(Arc::new(ClientService(authd.clone())));
         self.auth_master.0.store(Arc::new(MasterService(authd)));
-        self.imap.0.store(imap(settings, &self.lasting, auth));
+        self.imap.0.store(imap(settings, &self.lasting, auth.clone()));
+        self.pop3.0.store(pop3::service(settings, &self.lasting, auth));
         self.lmtp.0.store(lmtp(settings, &self.lasting));
     }
 
@@ -206,12 +215,28 @@ struct Lasting {
     tls: Option<TlsAcceptor>,
     events: Events,
     memory: Arc<Memory>,
+    last_logins: LastLogins,
     finished: Finished,
 }
 
 /// What is asked about names and passwords.
-pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Backends {
-    Backends { directory, masters: masters(settings), tokens: None }
+///
+/// # Errors
+/// When the policy service's address cannot be one.
+pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Result<Backends> {
+    Ok(Backends { directory, masters: masters(settings), tokens: None, policy: policy(settings)? })
+}
+
+/// Who has a say in logins.
+fn policy(settings: &Settings) -> Result<Option<Arc<PolicyService>>> {
+    let auth = &settings.auth;
+    if auth.policy_url.is_empty() {
+        return Ok(None);
+    }
+    let (url, header) = (auth.policy_url.clone(), auth.policy_header.clone());
+    let (timeout, nonce) = (auth.policy_timeout, auth.policy_nonce.clone());
+    let policy = PolicyService::new(PolicySettings { url, header, timeout, nonce });
+    Ok(Some(Arc::new(policy.context("auth.policy_url")?)))
 }
 
 /// Who may log in as anybody, from a file of their own.

@@ -95,8 +95,8 @@ impl Server {
         }
         self.open_control(&parts, &front, &helpers);
         let stop = stopper.shutdown();
-        let uses = parts.auth(&self.settings).write_uses(async move { stop.wait().await });
-        helpers.spawn("last uses of app passwords", uses);
+        let background = parts.auth(&self.settings).background(async move { stop.wait().await });
+        helpers.spawn("logins, what they do not wait for", background);
         let (keeper, stop) = (parts.keeper().clone(), stopper.shutdown());
         helpers.spawn("quota", async move {
             loop {

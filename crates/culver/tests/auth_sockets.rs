@@ -2,6 +2,7 @@
 //! commands for administrators. The configurations are those of docs/postfix.md, docs/exim.md and docs/services.md.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
+use culver_sasl::scram::{Client, Hash};
 use culver_testkit::mta::{Exim, Postfix, Sink, swaks, swaks_missing};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -60,7 +61,7 @@ impl Site {
         let root = site.dir.path().display();
         let text = format!(
             "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nmail.roots = [\"{root}/home\"]\n\
-             imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\n{settings}\n\
+             imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nauth.failure_delay = \"500ms\"\n{settings}\n# SOCKETS\n\
              [[directory]]\nsource = \"builtin\"\nhome = \"{root}/home/%n\"\nuid = {OWNER}\ngid = {OWNER}\n\
              [[directory]]\nsource = \"passwd-file\"\npath = \"{root}/users\"\n"
         );
@@ -80,13 +81,18 @@ impl Site {
 
     /// With sockets in its own folder.
     fn with_sockets() -> Self {
-        let mut site = Self::new("# SOCKETS");
-        let text = fs::read_to_string(site.at("culver.toml")).unwrap();
+        let mut site = Self::new("");
         let sockets = block("services.md", "[[auth_socket.master]]")
             .replace("/run/culver", &site.dir.path().display().to_string());
-        fs::write(site.at("culver.toml"), text.replace("# SOCKETS", &sockets)).unwrap();
+        site.sockets(&sockets);
         site.start();
         site
+    }
+
+    /// Puts sockets into the configuration.
+    fn sockets(&self, text: &str) {
+        let config = fs::read_to_string(self.at("culver.toml")).unwrap();
+        fs::write(self.at("culver.toml"), config.replace("# SOCKETS", text)).unwrap();
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -108,6 +114,12 @@ impl Site {
         fs::remove_dir(self.at("users")).unwrap();
         let bert = format!("bert@example.com:{{PLAIN}}secret:{OWNER}:{OWNER}::/srv/bert\n");
         fs::write(self.at("users"), bert).unwrap();
+    }
+
+    /// Nobody ever answers who asks for what only the passwd-file knows.
+    fn hang(&self) {
+        fs::remove_dir(self.at("users")).unwrap();
+        assert!(run("mkfifo", &[&self.path("users")], b"").status.success());
     }
 
     fn log(&self) -> String {
@@ -192,6 +204,22 @@ impl Smtp {
     }
 }
 
+/// SCRAM over SMTP: the server's signature comes as one more challenge, and is right.
+fn scram(address: SocketAddr, user: &str, password: &str) {
+    let mut smtp = Smtp::connect(address);
+    assert!(smtp.greeting.contains("SCRAM-SHA-256") && !smtp.greeting.contains("-PLUS"), "{}", smtp.greeting);
+    let client = Client::new(Hash::Sha256, user, password.as_bytes(), "abcdef");
+    let challenge = |reply: &str| {
+        let text = reply.strip_prefix("334 ").unwrap_or_else(|| panic!("{reply}")).trim_end().to_owned();
+        String::from_utf8(run("base64", &["-d"], text.as_bytes()).stdout).unwrap()
+    };
+    let first = challenge(&smtp.ask(&format!("AUTH SCRAM-SHA-256 {}", base64(&client.first()))));
+    let (last, signature) = client.last(&first).unwrap();
+    assert_eq!(challenge(&smtp.ask(&base64(&last))), signature);
+    let done = smtp.ask("");
+    assert!(done.starts_with("235"), "{done}");
+}
+
 fn base64(text: &str) -> String {
     let out = run("base64", &["-w0"], text.as_bytes());
     String::from_utf8(out.stdout).unwrap()
@@ -204,15 +232,13 @@ fn postfix_asks() {
         return;
     }
     let sink = Sink::start().unwrap();
-    let mut site = Site::new("# SOCKETS");
-    let text = fs::read_to_string(site.at("culver.toml")).unwrap();
+    let mechanisms = "auth.mechanisms = [\"PLAIN\", \"LOGIN\", \"CRAM-MD5\", \"SCRAM-SHA-256\"]";
+    let mut site = Site::new(mechanisms);
     let socket =
         block("postfix.md", "[[auth_socket.client]]").replace("/var/spool/postfix/private", &site.path(""));
-    fs::write(site.at("culver.toml"), text.replace("# SOCKETS", &socket)).unwrap();
+    site.sockets(&socket);
     site.start();
-    let sasl = block("postfix.md", "smtpd_sasl_auth_enable").replace("private/auth", &site.path("auth"));
-    let relay = format!("{sasl}\nrelayhost = [127.0.0.1]:{}", sink.address().port());
-    let postfix = Postfix::start(&relay, "").unwrap();
+    let postfix = start_postfix(&site.path("auth"), sink.address());
     let smtp = postfix.smtp();
 
     let greeting = Smtp::connect(smtp).greeting;
@@ -234,12 +260,14 @@ fn postfix_asks() {
     for method in ["PLAIN", "LOGIN"] {
         postfix.logs(&format!("sasl_method={method}, sasl_username=anna@example.org")).unwrap();
     }
-    // Others that are offered, such as CRAM-MD5.
-    for mechanism in ["CRAM-MD5", "DIGEST-MD5"] {
-        if greeting.contains(mechanism) {
-            talk("anna@example.org", mechanism, "three@example.com");
-        }
-    }
+    let url = format!("smtp://{smtp}");
+    let args =
+        ["-sS", "--url", &url, "--user", "anna@example.org:secret", "--login-options", "AUTH=CRAM-MD5"];
+    let mail = ["--mail-from", "anna@example.org", "--mail-rcpt", "three@example.com", "-T", "-"];
+    let cram = run("curl", &[&args[..], &mail[..]].concat(), b"Subject: x\r\n\r\ny\r\n");
+    assert!(cram.status.success(), "{}{}", String::from_utf8_lossy(&cram.stderr), postfix.log());
+    postfix.logs("sasl_method=CRAM-MD5, sasl_username=anna@example.org").unwrap();
+    scram(smtp, "anna@example.org", "secret");
     // Who is not, and how soon.
     let wrong = Smtp::plain(smtp, "anna@example.org", "guess");
     assert!(wrong.starts_with("535 5.7.8"), "{wrong}");
@@ -270,6 +298,26 @@ fn postfix_asks() {
     assert!(across.ask(&bert).starts_with("235"));
 }
 
+/// With the page's authenticators and the folder of our sockets; mail of those who have logged in goes to the sink.
+fn start_exim(sockets: &str, sink: SocketAddr) -> Exim {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/exim.md")).unwrap();
+    let advertise = page.split('`').find(|part| part.starts_with("auth_advertise_hosts")).unwrap();
+    let authenticators = block("exim.md", "begin authenticators").replace("/run/culver/", sockets);
+    let exim = Exim::start(&format!(
+        "{advertise}\nacl_smtp_rcpt = rcpt\nbegin acl\nrcpt:\n  accept authenticated = *\n  deny\nbegin routers\nout:\n  \
+         driver = manualroute\n  route_list = * 127.0.0.1\n  self = send\n  transport = smtp\nbegin transports\nsmtp:\n  \
+         driver = smtp\n  port = {}\n  hosts_try_fastopen =\n{authenticators}\n",
+        sink.port()
+    ));
+    exim.unwrap()
+}
+
+/// With the page's settings and our socket.
+fn start_postfix(socket: &str, sink: SocketAddr) -> Postfix {
+    let sasl = block("postfix.md", "smtpd_sasl_auth_enable").replace("private/auth", socket);
+    Postfix::start(&format!("{sasl}\nrelayhost = [127.0.0.1]:{}", sink.port()), "").unwrap()
+}
+
 #[test]
 fn exim_asks() {
     if let Some(why) = Exim::missing().or_else(swaks_missing) {
@@ -277,22 +325,12 @@ fn exim_asks() {
         return;
     }
     let sink = Sink::start().unwrap();
-    let mut site = Site::new("# SOCKETS");
+    let mut site = Site::new("");
     let here = site.path("");
-    let text = fs::read_to_string(site.at("culver.toml")).unwrap();
     let socket = block("exim.md", "[[auth_socket.client]]").replace("/run/culver/", &here);
-    fs::write(site.at("culver.toml"), text.replace("# SOCKETS", &socket)).unwrap();
+    site.sockets(&socket);
     site.start();
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/exim.md")).unwrap();
-    let advertise = page.split('`').find(|part| part.starts_with("auth_advertise_hosts")).unwrap();
-    let authenticators = block("exim.md", "begin authenticators").replace("/run/culver/", &here);
-    let exim = Exim::start(&format!(
-        "{advertise}\nacl_smtp_rcpt = rcpt\nbegin acl\nrcpt:\n  accept authenticated = *\n  deny\nbegin routers\nout:\n  \
-         driver = manualroute\n  route_list = * 127.0.0.1\n  self = send\n  transport = smtp\nbegin transports\nsmtp:\n  \
-         driver = smtp\n  port = {}\n  hosts_try_fastopen =\n{authenticators}\n",
-        sink.address().port()
-    ));
-    let exim = exim.unwrap();
+    let exim = start_exim(&here, sink.address());
     let smtp = exim.smtp();
     let greeting = Smtp::connect(smtp).greeting;
     assert!(greeting.contains("AUTH PLAIN LOGIN"), "{greeting}");
@@ -316,6 +354,39 @@ fn exim_asks() {
     assert!(Smtp::plain(smtp, "anna@example.org", "secret").starts_with("235"));
     site.restore();
     assert!(Smtp::plain(smtp, "bert@example.com", "secret").starts_with("235"));
+}
+
+/// A directory that does not answer is an outage too, in time: Postfix would wait for ten seconds.
+#[test]
+fn both_hear_of_a_directory_that_hangs() {
+    if let Some(why) = Postfix::missing().or_else(Exim::missing) {
+        println!("not run: SASL of Postfix and Exim: {why}");
+        return;
+    }
+    let sink = Sink::start().unwrap();
+    let mut site = Site::new("");
+    let socket = block("postfix.md", "[[auth_socket.client]]");
+    let socket = socket.replace("/var/spool/postfix/private/", &site.path(""));
+    site.sockets(&socket.replace("0660", "0666"));
+    site.hang();
+    site.start();
+    let postfix = start_postfix(&site.path("auth"), sink.address());
+    let exim = start_exim(&site.path(""), sink.address());
+    std::thread::scope(|scope| {
+        let asked = [postfix.smtp(), exim.smtp()].map(|smtp| {
+            scope.spawn(move || {
+                let begun = Instant::now();
+                (Smtp::plain(smtp, "bert@example.com", "secret"), begun.elapsed())
+            })
+        });
+        for (asked, code) in asked.into_iter().zip(["454 4.7.0", "435"]) {
+            let (answer, took) = asked.join().unwrap();
+            assert!(answer.starts_with(code), "{answer}");
+            assert!(took > Duration::from_secs(4), "{took:?}");
+        }
+    });
+    assert!(site.log().contains("it was not decided in time"), "{}", site.log());
+    assert!(Smtp::plain(postfix.smtp(), "anna@example.org", "secret").starts_with("235"));
 }
 
 /// A file of /etc/pam.d that goes again.
@@ -453,7 +524,7 @@ fn administrators_try_logins_with_and_without_a_server() {
         let out = run(CULVER, &[&["auth", "--config", &config], args].concat(), password.as_bytes());
         (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     };
-    let anna = "passdb: Anna#example.net auth succeeded\nextra fields:\n  user=anna@example.org\n";
+    let anna = "passdb: Anna#example.net auth succeeded\nextra fields:\n  user=anna@example.org\n  original_user=Anna#example.net\n";
     let user = format!(
         "userdb: anna@example.org\n  uid       : {OWNER}\n  gid       : {OWNER}\n  home      : {home}\n  \
          mail      : maildir:{home}/Mail\n",
@@ -490,10 +561,9 @@ fn administrators_try_logins_with_and_without_a_server() {
 /// Client sockets also listen by TCP; a socket that is there already and dead is replaced.
 #[test]
 fn a_client_socket_by_tcp_and_one_that_was_left() {
-    let mut site = Site::new("auth_socket.listen = [\"127.0.0.1:0\"]\n# SOCKETS");
-    let text = fs::read_to_string(site.at("culver.toml")).unwrap();
+    let mut site = Site::new("auth_socket.listen = [\"127.0.0.1:0\"]");
     let socket = format!("[[auth_socket.client]]\npath = \"{}\"\nmode = \"0640\"", site.path("auth"));
-    fs::write(site.at("culver.toml"), text.replace("# SOCKETS", &socket)).unwrap();
+    site.sockets(&socket);
     drop(std::os::unix::net::UnixListener::bind(site.at("auth")).unwrap());
     site.start();
     assert_eq!(fs::metadata(site.at("auth")).unwrap().permissions().mode() & 0o777, 0o640);

@@ -10,7 +10,7 @@
 
 use culver_testkit::{Account, Client, Culver, CulverOptions, Kind, Peer};
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -114,6 +114,41 @@ fn log_in(server: &Culver, account: &Account) -> Client {
     client
 }
 
+/// Delivers by LMTP; gives the answer for the recipient.
+fn deliver(server: &Culver, account: &Account, body: &[u8]) -> String {
+    let mut socket = std::net::TcpStream::connect(server.lmtp()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answers = BufReader::new(socket.try_clone().unwrap());
+    let mut answer = || {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(answers.read_line(&mut line).unwrap() > 0, "the server hung up after {all}");
+            let last = line.as_bytes().get(3) == Some(&b' ');
+            all.push_str(&line);
+            if last {
+                return all;
+            }
+        }
+    };
+    answer();
+    for command in ["LHLO test", "MAIL FROM:<a@example.org>", &format!("RCPT TO:<{}>", account.user), "DATA"]
+    {
+        socket.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let said = answer();
+        // A recipient may be refused before the message comes.
+        if said.starts_with('4') || said.starts_with('5') {
+            return said;
+        }
+    }
+    socket.write_all(b"Subject: delivered\r\n\r\n").unwrap();
+    for line in body.chunks(70) {
+        socket.write_all(&[line, b"\r\n"].concat()).unwrap();
+    }
+    socket.write_all(b".\r\n").unwrap();
+    answer()
+}
+
 fn story(kind: &str) {
     let disk = match Disk::new(kind) {
         Ok(disk) => disk,
@@ -150,6 +185,9 @@ fn story(kind: &str) {
     let full = client.append("INBOX", "", &vec![b'y'; 200_000]).unwrap();
     assert_eq!(full.kind, Kind::No, "{kind}: {full:?}");
     assert!(format!("{:?}", full.code).contains("OVERQUOTA"), "{kind}: {full:?}");
+    // Mail that comes in waits at the sender's: 4.2.2 (RFC 3463 §3.3) or 4.3.1 (§3.4).
+    let refused = deliver(&server, &account, &vec![b'z'; 200_000]);
+    assert!(refused.starts_with("452 4.2.2") || refused.starts_with("452 4.3.1"), "{kind}: {refused}");
     // btrfs refuses every rename in a full quota group, and nobody can move a file there; removing them works.
     let moved = client.command("MOVE 1:10 Trash").unwrap();
     let in_trash = if kind == "btrfs" && moved.kind == Kind::No {
@@ -182,15 +220,17 @@ fn story(kind: &str) {
         Kind::Ok,
         "{kind}"
     );
+    let delivered = deliver(&server, &account, b"again");
+    assert!(delivered.starts_with("250 "), "{kind}: {delivered}");
     client.ok("SELECT INBOX").unwrap();
-    assert_eq!(client.ok("UID FETCH 1:* (UID)").unwrap().fetches().count(), left + 1, "{kind}");
+    assert_eq!(client.ok("UID FETCH 1:* (UID)").unwrap().fetches().count(), left + 2, "{kind}");
     client.ok("SELECT Trash").unwrap();
     let trash = client.ok("UID FETCH 1:* (BODY.PEEK[])").unwrap();
     assert_eq!(trash.fetches().count(), in_trash, "{kind}");
     drop(server);
     // And all of it is on the disk.
     let files = files_of(&account.maildir);
-    assert_eq!(files, left + 1, "{kind}");
+    assert_eq!(files, left + 2, "{kind}");
 }
 
 fn files_of(maildir: &Path) -> usize {

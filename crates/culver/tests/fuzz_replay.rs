@@ -20,6 +20,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("config", culver_config::fuzz::fuzz_config),
     ("frame", culver_imap::fuzz::fuzz_frame),
     ("parse", culver_imap::fuzz::fuzz_parse),
+    ("pop3", culver_pop3::fuzz::fuzz_pop3),
+    ("pop3_message", culver_pop3::fuzz::fuzz_pop3_message),
     ("lmtp", culver_lmtp::fuzz::fuzz_lmtp),
     ("lmtp_data", culver_lmtp::fuzz::fuzz_lmtp_data),
     ("sasl", culver_sasl::fuzz::fuzz_sasl),

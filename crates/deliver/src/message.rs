@@ -176,12 +176,19 @@ pub struct Pieces {
     io: Arc<Io>,
     octets: Octets,
     at: u64,
+    end: u64,
 }
 
 impl Pieces {
     /// Of this message.
     pub fn of(io: Arc<Io>, message: &Message) -> Self {
-        Self { io, octets: message.octets.clone(), at: 0 }
+        Self::range(io, message, 0..message.octets.len())
+    }
+
+    /// Of these octets of it.
+    pub fn range(io: Arc<Io>, message: &Message, range: std::ops::Range<u64>) -> Self {
+        let end = range.end.min(message.octets.len());
+        Self { io, octets: message.octets.clone(), at: range.start.min(end), end }
     }
 
     /// The next piece; empty at the end.
@@ -190,7 +197,7 @@ impl Pieces {
     /// When the file cannot be read, or is shorter than it was.
     pub async fn next(&mut self) -> io::Result<Bytes> {
         const PIECE: u64 = 256 << 10;
-        let left = self.octets.len() - self.at;
+        let left = self.end - self.at;
         let n = usize::try_from(left.min(PIECE)).unwrap_or(0);
         let at = self.at;
         self.at += n as u64;

@@ -16,6 +16,7 @@ pub mod fuzz;
 mod location;
 mod login;
 pub mod passwd_file;
+mod place;
 mod route;
 mod token;
 

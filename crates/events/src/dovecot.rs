@@ -8,6 +8,7 @@
 //! imap-login: Disconnected: Auth failed (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=.., lip=..
 //! imap-login: Disconnected: Inactivity (no auth attempts in 60 secs): user=<>, rip=.., lip=..
 //! imap(u)<77><id>: Disconnected: Logged out in=12 out=345
+//! pop3(u)<77><id>: Disconnected: Logged out top=0/0, retr=1/1234, del=1/3, size=4321
 //! ```
 //!
 //! A failed login is one line each, when it happens, also when the client may try again on the same connection:
@@ -54,6 +55,21 @@ pub fn render(event: &Event) -> String {
             let (service, pid) = (from.service, std::process::id());
             format!("{service}({})<{pid}><{}>: {why} in={received} out={sent}", clean(account), from.session)
         }
+        Event::MaildropClosed { account, why, counts: c, from } => format!(
+            "{}({})<{}><{}>: Disconnected: {} top={}/{}, retr={}/{}, del={}/{}, size={}",
+            from.service,
+            clean(account),
+            std::process::id(),
+            from.session,
+            line(why),
+            c.top,
+            c.top_octets,
+            c.retr,
+            c.retr_octets,
+            c.deleted,
+            c.messages,
+            c.octets
+        ),
         Event::HandshakeFailed { from, why } => {
             let why = reason(why);
             let mut out = format!(
@@ -109,7 +125,7 @@ fn reason(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Attempt;
+    use crate::event::{Attempt, MaildropCounts};
     use std::time::Duration;
 
     fn origin(transport: Transport) -> Origin {
@@ -157,6 +173,55 @@ mod tests {
         assert!(
             render(&ended(None))
                 .starts_with("imap-login: Disconnected: Logged out (no auth attempts): user=<>, rip=")
+        );
+    }
+
+    /// `deliver_log_format` as Dovecot 2.3.19 prints it: `lmtp(u)<pid><id>: msgid=<x@y>: saved mail to INBOX`.
+    #[test]
+    fn deliveries() {
+        let pid = std::process::id();
+        let delivery = |id: Option<&str>| Delivery {
+            service: "lmtp",
+            session: "Zk3x".to_owned(),
+            account: "u@example.org".to_owned(),
+            message_id: id.map(str::to_owned),
+            sender: "s@example.com".to_owned(),
+            size: 7,
+        };
+        let saved =
+            |id, mailbox: &str| Event::Delivered { delivery: delivery(id), mailbox: mailbox.to_owned() };
+        assert_eq!(
+            render(&saved(Some("<1@x>"), "INBOX")),
+            format!("lmtp(u@example.org)<{pid}><Zk3x>: msgid=<1@x>: saved mail to INBOX")
+        );
+        assert!(render(&saved(None, "INBOX")).ends_with(": msgid=unspecified: saved mail to INBOX"));
+        assert!(!render(&saved(Some("<1@x>\r\nlmtp(root)"), "a\nb")).contains('\n'));
+        let failed = Event::DeliveryFailed { delivery: delivery(None), why: "452 4.2.2 full".to_owned() };
+        assert!(render(&failed).ends_with(": msgid=unspecified: save failed to INBOX: 452 4.2.2 full"));
+        let forwarded = Event::Forwarded { delivery: delivery(None), to: "x@y".to_owned() };
+        assert!(render(&forwarded).ends_with(": forwarded to <x@y>"));
+    }
+
+    /// As Dovecot 2.3.19 wrote it.
+    #[test]
+    fn the_end_of_a_pop3_session() {
+        let counts = MaildropCounts {
+            top: 2,
+            top_octets: 62,
+            retr: 3,
+            retr_octets: 133,
+            deleted: 1,
+            messages: 3,
+            octets: 83,
+        };
+        let from = Origin { service: "pop3", ..origin(Transport::Tls) };
+        let event = Event::MaildropClosed { account: "a@b.c".into(), why: "Logged out".into(), counts, from };
+        let pid = std::process::id();
+        assert_eq!(
+            render(&event),
+            format!(
+                "pop3(a@b.c)<{pid}><Zk3x>: Disconnected: Logged out top=2/62, retr=3/133, del=1/3, size=83"
+            )
         );
     }
 

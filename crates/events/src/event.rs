@@ -69,6 +69,25 @@ pub struct Attempt {
     pub elapsed: Duration,
 }
 
+/// What a POP3 session has done.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MaildropCounts {
+    /// TOP commands.
+    pub top: u64,
+    /// Octets sent for them.
+    pub top_octets: u64,
+    /// RETR commands.
+    pub retr: u64,
+    /// Octets sent for them.
+    pub retr_octets: u64,
+    /// Messages deleted at QUIT.
+    pub deleted: usize,
+    /// Messages in the maildrop at login.
+    pub messages: usize,
+    /// Their octets.
+    pub octets: u64,
+}
+
 /// A message on its way to one recipient.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
@@ -219,6 +238,17 @@ pub enum Event {
         /// From where.
         from: Origin,
     },
+    /// A POP3 session ended that had logged in.
+    MaildropClosed {
+        /// Who.
+        account: String,
+        /// Why, such as `Logged out`.
+        why: String,
+        /// What was done.
+        counts: MaildropCounts,
+        /// From where.
+        from: Origin,
+    },
     /// A message was stored.
     Delivered {
         /// Which, and whose.
@@ -337,6 +367,7 @@ impl Event {
             | Self::PasswordRehashed { .. }
             | Self::LoginFailed { .. }
             | Self::SessionEnded { .. }
+            | Self::MaildropClosed { .. }
             | Self::Quota { .. }
             | Self::Delivered { .. }
             | Self::Forwarded { .. }
@@ -376,6 +407,7 @@ impl Event {
             Self::WeakPassword { .. } => "weak-password",
             Self::PasswordRehashed { .. } => "password-rehashed",
             Self::SessionEnded { .. } => "session-ended",
+            Self::MaildropClosed { .. } => "maildrop-closed",
             Self::Delivered { .. } => "delivered",
             Self::Forwarded { .. } => "forwarded",
             Self::DeliveryFailed { .. } => "delivery-failed",
@@ -397,7 +429,8 @@ impl Event {
             | Self::SessionsNearLimit { from, .. }
             | Self::Blocked { from, .. }
             | Self::LoginFailed { from, .. }
-            | Self::SessionEnded { from, .. } => Some(from),
+            | Self::SessionEnded { from, .. }
+            | Self::MaildropClosed { from, .. } => Some(from),
             _ => None,
         }
     }

@@ -60,6 +60,10 @@ fn own(event: &Event) -> Value {
         Event::SessionEnded { account, why, received, sent, .. } => {
             json!({"account": account, "why": why, "received": received, "sent": sent})
         }
+        Event::MaildropClosed { account, why, counts: c, .. } => json!({
+            "account": account, "why": why, "top": c.top, "top_octets": c.top_octets, "retr": c.retr,
+            "retr_octets": c.retr_octets, "deleted": c.deleted, "messages": c.messages, "octets": c.octets
+        }),
         Event::Delivered { delivery, mailbox } => with(delivery, "mailbox", mailbox),
         Event::Forwarded { delivery, to } => with(delivery, "to", to),
         Event::DeliveryFailed { delivery, why } => with(delivery, "why", why),

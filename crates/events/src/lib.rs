@@ -15,6 +15,6 @@ mod sink;
 mod text;
 mod trace;
 
-pub use event::{Attempt, Delivery, Event, Level, Origin, Transport};
+pub use event::{Attempt, Delivery, Event, Level, MaildropCounts, Origin, Transport};
 pub use sink::{Destination, Events, Recorded, Style};
 pub use trace::install;

@@ -69,6 +69,19 @@ pub fn render(event: &Event) -> String {
             line(why),
             about(from)
         ),
+        Event::MaildropClosed { account, why, counts: c, from } => format!(
+            "session of {} ended: {}; top={}/{} retr={}/{} deleted={}/{} size={}; {}",
+            clean(account),
+            line(why),
+            c.top,
+            c.top_octets,
+            c.retr,
+            c.retr_octets,
+            c.deleted,
+            c.messages,
+            c.octets,
+            about(from)
+        ),
         Event::Delivered { delivery, mailbox } => {
             format!(
                 "delivered {} to {}: saved in {}; {}",

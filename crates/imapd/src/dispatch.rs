@@ -151,6 +151,7 @@ async fn start_tls(framer: &mut Framer, cx: &mut Context) -> Outcome {
     cx.wire.start_tls(&acceptor).await?;
     *framer = Framer::new(Limits { line: cx.service.settings.line_limit, ..Limits::default() });
     cx.peer.secured = Secured::Tls;
+    cx.peer.certificate = cx.wire.stream().and_then(culver_net::Stream::client_certificate);
     // The answer has been sent: nothing more to say, and the session goes on.
     Err(Stop::Answered)
 }

@@ -95,6 +95,12 @@ impl From<Done> for Stop {
         Self::Answer(done)
     }
 }
+/// Of the connection: nothing else in a session fails by such an error.
+impl From<io::Error> for Stop {
+    fn from(broken: io::Error) -> Self {
+        Self::Ended(broken)
+    }
+}
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         match failure {

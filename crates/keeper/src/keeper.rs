@@ -9,7 +9,7 @@ use culver_base::MailboxName;
 use culver_directory::builtin::{Builtin, Changed, Kept, KeptAccount, Problem, SetLimits};
 use culver_directory::{Account, Directory, Login};
 use culver_events::{Event, Events};
-use culver_quota::{Fit, Limits, Policy, Resource, Room, State, Step, Usage, enable, fit, step};
+use culver_quota::{Enabling, Fit, Limits, Policy, Resource, Room, State, Step, Usage, enable, fit, step};
 use culver_store::{AccountUsage, Failure, Look, Store};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
@@ -355,6 +355,8 @@ impl Keeper {
                 State::Over { since } => {
                     since > now || state_of(&kept).due(&settings.policy).is_some_and(|due| due <= now)
                 }
+                // Whoever deleted something may have done so where nobody told us.
+                State::Disabled { .. } => settings.policy.enabling == Enabling::ByItself,
                 _ => false,
             };
             let check = settings.check_every > 0

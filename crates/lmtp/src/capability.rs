@@ -38,6 +38,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("8BITMIME", 6152, Show::Always, "eightbitmime"),
     row("SIZE", 1870, Show::Always, "size"),
     row("CHUNKING", 3030, Show::Always, "chunking"),
+    row("BINARYMIME", 3030, Show::Always, "binarymime"),
     row("SMTPUTF8", 6531, Show::Always, "smtputf8"),
     row("STARTTLS", 3207, Show::BeforeTls, "starttls"),
     row(

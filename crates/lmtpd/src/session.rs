@@ -7,12 +7,13 @@
 use crate::service::LmtpService;
 use crate::transaction::{Transaction, incoming};
 use crate::wire::Wire;
+use culver_deliver::binary::without_binary;
 use culver_deliver::{Envelope, Incoming, Message, Request};
 use culver_events::{Event, Origin, Transport};
 use culver_lmtp::capability::{self, Circumstances};
 use culver_lmtp::command::{Attribute, LONGEST_LINE};
 use culver_lmtp::data::Unstuff;
-use culver_lmtp::{Command, Lines, Mail, Rcpt, Reply, Step, parse};
+use culver_lmtp::{Body, Command, Lines, Mail, Rcpt, Reply, Step, parse};
 use culver_net::{Connection, Shutdown};
 use futures_util::StreamExt as _;
 use std::io;
@@ -392,7 +393,7 @@ impl Session {
         if transaction.recipients.is_empty() {
             return Ok(());
         }
-        let message = match message.finish().await {
+        let message = match finish(&self.service, message, transaction.mail.body).await {
             Ok(message) => message,
             Err(reply) => {
                 for _ in &transaction.recipients {
@@ -433,7 +434,11 @@ impl Session {
             service: "lmtp",
             session: self.peer.session.clone(),
             sender: mail.from.clone(),
-            body: mail.body,
+            body: match mail.body {
+                Body::SevenBit => Body::SevenBit,
+                // What was binary is no more.
+                Body::EightBitMime | Body::BinaryMime => Body::EightBitMime,
+            },
             utf8: mail.utf8,
             helo: self.helo.clone(),
             peer: self.peer.address,
@@ -518,5 +523,21 @@ impl Session {
         }
         self.helo = helo;
         Reply::bare(220, format!("{} Culver LMTP", self.service.settings.host))
+    }
+}
+
+/// The whole message, as it can be kept.
+async fn finish(service: &LmtpService, message: Incoming, body: Body) -> Result<Message, Reply> {
+    let message = message.finish().await?;
+    if body != Body::BinaryMime {
+        return Ok(message);
+    }
+    match without_binary(&service.deliver.io, &message, || incoming(service)).await {
+        Ok(Some(changed)) => changed.finish().await,
+        Ok(None) => Ok(message),
+        Err(e) => {
+            tracing::error!("a BINARYMIME message cannot be read again: {e}");
+            Err(Reply::new(451, 3, 0, "The message could not be taken for now; try again later"))
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::dotlock::Holder;
 use crate::folders::{self, Deleted};
 use crate::layout::Names;
 use crate::mailbox::MaildirMailbox;
+use crate::maildrop::MaildropClaim;
 use crate::place::MailboxPlace;
 use crate::special_use::{self, SpecialUses};
 use crate::spool::MaildirSpool;
@@ -26,7 +27,8 @@ use culver_snapshot::MailboxId;
 use culver_store::error::from_io;
 use culver_store::io::{Dir, Durability, EntryKind, Fs, Timestamp};
 use culver_store::{
-    Account, AccountUsage, Failure, ListedMailbox, Look, Mailbox, Place, Refusal, Result, Spool, Subscribed,
+    Account, AccountUsage, Claim, Failure, ListedMailbox, Look, Mailbox, Place, Refusal, Result, Spool,
+    Subscribed,
 };
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -57,6 +59,8 @@ pub struct MaildirAccount {
     pub(crate) ledger_written: Mutex<Option<(usize, u32)>>,
     pub(crate) counting: tokio::sync::Mutex<()>,
     prepared: OnceCell<()>,
+    /// One POP3 session at a time, where that is wanted.
+    only: Arc<tokio::sync::Semaphore>,
 }
 
 struct Slot {
@@ -88,6 +92,7 @@ impl MaildirAccount {
             ledger_written: Mutex::default(),
             counting: tokio::sync::Mutex::default(),
             prepared: OnceCell::new(),
+            only: Arc::new(tokio::sync::Semaphore::new(1)),
             common,
         }
     }
@@ -684,6 +689,11 @@ impl Account for MaildirAccount {
             None => return Err(Refusal::TryCreate.into()),
         };
         Ok(Box::new(MaildirSpool::new(place)))
+    }
+
+    async fn claim(&self) -> Result<Box<dyn Claim>> {
+        let (io, shared) = (&self.common.io, &self.common.settings.shared);
+        Ok(Box::new(MaildropClaim::new(&self.place, io, shared, self.only.clone()).await?))
     }
 }
 

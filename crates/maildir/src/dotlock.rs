@@ -79,6 +79,14 @@ pub const UIDLIST: Lock<'static> = Lock {
     times: LockTimes::UIDLIST,
 };
 
+/// `dovecot-pop3-session.lock`: one POP3 session at a time. It protects no file.
+pub const POP3_SESSION: Lock<'static> = Lock {
+    lock: b"dovecot-pop3-session.lock",
+    protects: b"dovecot-pop3-session.lock",
+    content: Content::Pid,
+    times: LockTimes { wait: Duration::from_secs(10), stale: Duration::from_secs(300) },
+};
+
 /// Clock, sleep and look at processes; tests bring their own.
 pub trait Surroundings: Send + Sync {
     /// A clock that only goes forward.
@@ -196,11 +204,28 @@ pub struct Dotlock<'fs, 'h> {
     dir: Dir<'fs>,
     name: Vec<u8>,
     protects: Vec<u8>,
-    file: File,
+    /// Away only when the lock is at its end.
+    file: Option<File>,
     stat: Stat,
     holder: &'h Holder,
     touched: Duration,
     done: bool,
+}
+
+/// A lock that is held from one job to another.
+pub struct Kept {
+    name: Vec<u8>,
+    protects: Vec<u8>,
+    file: Option<File>,
+    stat: Stat,
+    touched: Duration,
+}
+
+impl Kept {
+    /// Its directory is gone, and the file with it.
+    pub fn forget(self, holder: &Holder) {
+        holder.held.lock().remove(&(self.stat.dev, self.stat.ino));
+    }
 }
 
 impl<'fs, 'h> Dotlock<'fs, 'h> {
@@ -268,6 +293,24 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
         }
     }
 
+    /// Held on beyond the job: see [`Self::again`].
+    pub fn keep(mut self) -> Kept {
+        self.done = true;
+        Kept {
+            name: self.name.clone(),
+            protects: self.protects.clone(),
+            file: self.file.take(),
+            stat: self.stat,
+            touched: self.touched,
+        }
+    }
+
+    /// In another job, in the same directory.
+    pub fn again(dir: &Dir<'fs>, kept: Kept, holder: &'h Holder) -> Self {
+        let Kept { name, protects, file, stat, touched } = kept;
+        Self { dir: dir.clone(), name, protects, file, stat, holder, touched, done: false }
+    }
+
     fn create(dir: &Dir<'fs>, what: &Lock<'_>, holder: &'h Holder) -> io::Result<Self> {
         // Held until the new lock is noted, so that no thread of ours takes it for a leftover of our own.
         let mut held = holder.held.lock();
@@ -288,7 +331,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             dir: dir.clone(),
             name: what.lock.to_vec(),
             protects: what.protects.to_vec(),
-            file,
+            file: Some(file),
             stat,
             holder,
             touched: holder.surroundings.elapsed(),
@@ -299,8 +342,10 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
     /// To be called now and then during long work: tells others every ten seconds that we live.
     pub fn touch(&mut self) -> io::Result<()> {
         let now = self.holder.surroundings.elapsed();
-        if now.saturating_sub(self.touched) >= Duration::from_secs(10) {
-            self.file.set_mtime(self.holder.surroundings.now())?;
+        if now.saturating_sub(self.touched) >= Duration::from_secs(10)
+            && let Some(file) = &self.file
+        {
+            file.set_mtime(self.holder.surroundings.now())?;
             self.touched = now;
         }
         Ok(())
@@ -320,9 +365,10 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
     /// Writes the protected file anew: `octets` go to the lock file, which is renamed over it. For locks made with
     /// [`Content::Empty`].
     pub fn replace(mut self, octets: &[u8], sync: Durability) -> io::Result<()> {
-        self.file.write_all(octets)?;
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        file.write_all(octets)?;
         if sync == Durability::OnDisk {
-            self.file.sync_data()?;
+            file.sync_data()?;
         }
         if !self.is_ours()? {
             self.done = true;

@@ -13,11 +13,16 @@ use std::io;
 impl Core {
     /// Removes those of `uids` that carry `\Deleted`.
     pub fn expunge(&mut self, fs: &Fs, uids: &UidSet) -> Result<UidSet> {
-        let dirs = self.dirs(fs)?;
         let s = &self.model.snapshot;
         let deleted = s.select(uids).filter(|(_, r)| r.flags.system.contains(SystemFlags::DELETED));
-        let wanted: UidSet = deleted.map(|(_, r)| r.uid).collect();
-        let (gone, failure) = self.unlink(&dirs, &wanted);
+        let wanted = deleted.map(|(_, r)| r.uid).collect();
+        self.remove(fs, &wanted)
+    }
+
+    /// Removes these. Some may stay when their files cannot be removed; when none can, it is an error.
+    pub fn remove(&mut self, fs: &Fs, wanted: &UidSet) -> Result<UidSet> {
+        let dirs = self.dirs(fs)?;
+        let (gone, failure) = self.unlink(&dirs, wanted);
         if !gone.is_empty() {
             let went = self.usage_of(gone.uids());
             self.commit(vec![Op::Expunge(gone.clone())]);

@@ -29,6 +29,7 @@ pub mod layout;
 pub mod list;
 pub mod mailbox;
 pub mod maildirsize;
+mod maildrop;
 pub mod mda;
 pub mod model;
 pub mod open;

@@ -54,6 +54,8 @@ pub struct List {
     listed: FxHashMap<Box<[u8]>, Listed>,
     /// GUIDs of messages that are not in the file yet and do not have their base for one (copies).
     pub guids: FxHashMap<Uid, Box<[u8]>>,
+    /// POP3 identifiers to be put down with the next writing anew.
+    pub ids: FxHashMap<Uid, Box<[u8]>>,
     /// A failure to write was told.
     told: bool,
 }
@@ -327,7 +329,7 @@ impl Core {
         Ok(())
     }
 
-    fn rewrite_list(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
+    pub(crate) fn rewrite_list(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
         let old = match dirs.control.read(uidlist::NAME, MAX_FILE) {
             Ok(octets) => octets,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -377,6 +379,10 @@ impl Core {
         }
         let lines = out.len();
         let last = out.last().map_or(0, |e| e.uid.get());
+        let more = self.with_ids(&out);
+        for (i, fields) in &more {
+            out[*i].raw_fields = fields;
+        }
         let octets = uidlist::write(&header, out);
         drop(names);
         dirs.control.write_replace(uidlist::NAME, uidlist::TEMPORARY, &octets, Durability::OnDisk)?;
@@ -395,6 +401,21 @@ impl Core {
         self.list.contradicts = false;
         self.list.guids.clear();
         Ok(())
+    }
+
+    /// The fields of records that get a `P` now: those that have none.
+    fn with_ids(&self, records: &[uidlist::Entry<'_>]) -> Vec<(usize, Vec<u8>)> {
+        if self.list.ids.is_empty() {
+            return Vec::new();
+        }
+        let lacking = records.iter().enumerate().filter(|(_, e)| e.field(b'P').is_none());
+        let given = lacking.filter_map(|(i, e)| Some((i, e, self.list.ids.get(&e.uid)?)));
+        given
+            .map(|(i, e, id)| {
+                let blank: &[u8] = if e.raw_fields.is_empty() { b"" } else { b" " };
+                (i, [e.raw_fields, blank, b"P", id].concat())
+            })
+            .collect()
     }
 
     /// After an expunge: is it time to write the file anew without those that are gone?

@@ -19,15 +19,16 @@ use crate::transfer;
 use crate::visit::Batch;
 use crate::watch::{Pending, Watches};
 use async_trait::async_trait;
-use culver_base::{SystemFlags, Uid, UidSet};
+use culver_base::{Keyword, SystemFlags, Uid, UidSet, UidlFormat};
 use culver_snapshot::{Presence, Snapshot};
 use culver_store::io::Fs;
 use culver_store::{
-    Appended, ColumnTable, Failure, Mailbox, NewMessage, Reclaimable, Refusal, Result, Spooled, StoreFlags,
-    Stored, Transfer, Transferred, Usage, Visit, Visited,
+    Appended, ColumnTable, Failure, Mailbox, Maildrop, NewMessage, Reclaimable, Refusal, Result, Sizes,
+    Spooled, StoreFlags, Stored, Transfer, Transferred, UniqueIds, Usage, Visit, Visited,
 };
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ pub struct MaildirMailbox {
     pub(crate) names: Arc<RwLock<Names>>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) columns: KeptColumns,
+    /// What `dovecot-uidlist` says for POP3, as last read.
+    pub(crate) uidl: Mutex<crate::uidl::Fields>,
     pub(crate) place: Mutex<Arc<MailboxPlace>>,
     pub(crate) tell: watch::Sender<Arc<Snapshot>>,
     pub(crate) first_recent: AtomicU32,
@@ -95,6 +98,7 @@ impl MaildirMailbox {
             names: core.model.names.clone(),
             cache: core.cache.clone(),
             columns: KeptColumns::default(),
+            uidl: Mutex::default(),
             tell: core.tell.clone(),
             first_recent: AtomicU32::new(core.model.first_recent),
             place: Mutex::new(place),
@@ -420,6 +424,13 @@ impl Mailbox for MaildirMailbox {
         Ok(gone)
     }
 
+    async fn remove(&self, uids: &UidSet) -> Result<UidSet> {
+        let uids = uids.clone();
+        let gone = self.job(move |core, fs| core.remove(fs, &uids)).await??;
+        self.kick().await;
+        Ok(gone)
+    }
+
     async fn transfer(&self, uids: &UidSet, target: &Arc<dyn Mailbox>, how: Transfer) -> Result<Transferred> {
         let Some(to) = target.as_any().downcast_ref::<Self>() else {
             return Err(
@@ -505,6 +516,18 @@ impl Mailbox for MaildirMailbox {
 
     async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable> {
         self.column_table(uids).await
+    }
+
+    async fn maildrop(&self, sizes: Sizes, hidden: Option<&Keyword>) -> Result<Maildrop> {
+        self.list_maildrop(sizes, hidden).await
+    }
+
+    fn unique_ids(&self, maildrop: &Maildrop, positions: Range<usize>, format: &UidlFormat) -> UniqueIds {
+        self.ids_of(maildrop, positions, format)
+    }
+
+    async fn keep_unique_ids(&self, ids: Vec<(Uid, Box<[u8]>)>) -> Result<()> {
+        self.store_ids(ids).await
     }
 
     fn usage(&self) -> Reclaimable {

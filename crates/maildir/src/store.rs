@@ -131,11 +131,11 @@ impl MaildirStore {
     pub async fn pop3_identifiers(
         &self,
         place: &Place,
-        template: crate::uidl::Template,
+        format: culver_base::UidlFormat,
     ) -> Result<Vec<(culver_base::Uid, Vec<u8>)>> {
         let at = self.unopened(place).mailbox_place(&MailboxName::inbox())?;
         let label = at.label();
-        let read = self.io().run(place.owner, move |fs| crate::uidl::load(fs, &at, &template)).await?;
+        let read = self.io().run(place.owner, move |fs| crate::uidl::load(fs, &at, &format)).await?;
         read.map_err(|e| culver_store::error::from_io("reading dovecot-uidlist", &label, e))
     }
 

@@ -198,8 +198,10 @@ impl Visited<'_, '_> {
     }
 
     /// Puts down what was found out of a message that had to be opened, if the cache does not know it.
+    ///
+    /// Who only took its octets has asked nothing that a record would answer.
     fn learn(&mut self) {
-        if !matches!(&self.content, Some(Ok(_))) {
+        if !matches!(&self.content, Some(Ok(_))) || (self.facts.is_none() && self.structure.is_none()) {
             return;
         }
         let has_structure = self.structure.is_some();

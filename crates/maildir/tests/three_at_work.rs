@@ -11,7 +11,7 @@ mod dovecot;
 
 use common::*;
 use culver_base::MailboxName;
-use culver_maildir::uidl::Template;
+use culver_base::UidlFormat;
 use culver_maildir::{FlagWrites, MaildirStore, StoreSettings};
 use culver_store::{Account, FlagChange, Layout, Mailbox, Owner, Place, Subscribed};
 use dovecot::Dovecot;
@@ -178,7 +178,7 @@ async fn nothing_is_lost_or_doubled_and_all_agree() {
     assert_eq!(subscribed, listed);
     assert_eq!(subscribed, ["Ours0", "Ours1", "Ours2", "Theirs"]);
 
-    let identifiers = store.pop3_identifiers(&place, Template::default()).await.unwrap();
+    let identifiers = store.pop3_identifiers(&place, UidlFormat::default()).await.unwrap();
     let identifiers: Vec<String> =
         identifiers.into_iter().map(|(_, id)| String::from_utf8(id).unwrap()).collect();
     assert_eq!(identifiers.len(), a.len());

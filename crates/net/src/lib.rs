@@ -10,12 +10,14 @@ mod socket;
 mod stream;
 mod tasks;
 pub mod tls;
+mod wire;
 
 pub use accept::{Connection, Front, Serve, accept};
 pub use listen::{Bound, Encryption, Listener, UnixPath, activated};
 pub use stream::{ChannelBinding, Stream, TlsInfo};
 pub use tasks::{Shutdown, Stopper, Tasks};
 pub use tls::{CertificateFiles, TlsAcceptor, TlsError};
+pub use wire::Wire;
 
 /// A future without a name.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 /// The challenge (RFC 2831 §2.1.1). `nonce` is base64 and must never come again.
 pub fn challenge(nonce: &str) -> String {
     // Dovecot sends the empty realm too: clients that find none take the server's name, which no account has.
-    format!("realm=\"\",nonce=\"{nonce}\",qop=\"auth\",charset=\"utf-8\",algorithm=\"md5-sess\"")
+    format!("realm=\"\",nonce=\"{nonce}\",qop=\"auth\",charset=utf-8,algorithm=md5-sess")
 }
 
 /// `digest-response` (RFC 2831 §2.1.2).

@@ -1,6 +1,6 @@
 //! One user's mail: its mailboxes and what can be done to them by name.
 
-use crate::{AccountUsage, Look, Mailbox, Result, Spool};
+use crate::{AccountUsage, Claim, Look, Mailbox, Result, Spool};
 use async_trait::async_trait;
 use culver_base::{MailboxName, SpecialUse};
 use culver_snapshot::MailboxId;
@@ -109,6 +109,10 @@ pub trait Account: Send + Sync + 'static {
     /// A place for the bytes of a message on its way in, on the file system where `mailbox` keeps its messages,
     /// so that storing it is a rename. Nothing can be seen of it until it is appended.
     async fn spool(&self, mailbox: &MailboxName) -> Result<Box<dyn Spool>>;
+
+    /// The right to be the only POP3 session of the account, against other servers on the same mail as well.
+    /// [`Refusal::InUse`](crate::Refusal::InUse) when another session has it for longer than a client waits.
+    async fn claim(&self) -> Result<Box<dyn Claim>>;
 }
 
 /// Subscribed or not.

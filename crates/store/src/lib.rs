@@ -15,6 +15,7 @@ pub mod columns;
 pub mod error;
 pub mod io;
 pub mod mailbox;
+pub mod maildrop;
 pub mod message;
 pub mod usage;
 
@@ -24,5 +25,6 @@ pub use error::{Failure, Fault, Refusal, Result};
 pub use mailbox::{
     Appended, FlagChange, Mailbox, NewMessage, StoreFlags, Stored, Transfer, Transferred, Visit, Visited,
 };
+pub use maildrop::{Claim, Maildrop, Origin, Sizes, StoredId, UniqueIds};
 pub use message::{BodyReader, Copies, Effort, Message, Octets, Shared, Spool, Spooled};
 pub use usage::{AccountUsage, Look, MailboxUsage, Reclaimable, Usage};

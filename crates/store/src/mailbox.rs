@@ -1,11 +1,11 @@
 //! One mailbox: a value to read, and a dozen coarse verbs.
 
-use crate::{ColumnTable, Message, Reclaimable, Refusal, Result, Spooled};
+use crate::{ColumnTable, Maildrop, Message, Reclaimable, Refusal, Result, Sizes, Spooled, UniqueIds};
 use async_trait::async_trait;
-use culver_base::{Flag, InternalDate, ModSeq, Uid, UidSet, UidValidity};
+use culver_base::{Flag, InternalDate, Keyword, ModSeq, Uid, UidSet, UidValidity, UidlFormat};
 use culver_snapshot::Snapshot;
 use std::any::Any;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -40,6 +40,10 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Removes those of `uids` that carry `\Deleted` (RFC 4315 §2.1). Gives back what was removed.
     async fn expunge(&self, uids: &UidSet) -> Result<UidSet>;
 
+    /// Removes `uids` whatever their flags: what POP3 marked (RFC 1939 §6). Gives back what is gone now, which is less
+    /// when some could not be removed.
+    async fn remove(&self, uids: &UidSet) -> Result<UidSet>;
+
     /// Copies or moves to `target`, a mailbox of the same account (may be this one). All or none of the copy; a
     /// moved message is in the target before it is gone here. Flags, keywords and dates go along.
     async fn transfer(&self, uids: &UidSet, target: &Arc<dyn Mailbox>, how: Transfer) -> Result<Transferred>;
@@ -52,6 +56,16 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// A table with the columns of all of `uids` that can be read, and maybe of others.
     async fn columns(&self, uids: &UidSet) -> Arc<ColumnTable>;
+
+    /// The mailbox as POP3 lists it: numbers, sizes and what is stored for unique identifiers. Messages with the keyword
+    /// `hidden` are left out.
+    async fn maildrop(&self, sizes: Sizes, hidden: Option<&Keyword>) -> Result<Maildrop>;
+
+    /// The unique identifiers of the messages at these positions of a maildrop: the stored ones, the others by `format`.
+    fn unique_ids(&self, maildrop: &Maildrop, positions: Range<usize>, format: &UidlFormat) -> UniqueIds;
+
+    /// Stores unique identifiers for messages that have none stored.
+    async fn keep_unique_ids(&self, ids: Vec<(Uid, Box<[u8]>)>) -> Result<()>;
 
     /// What its messages take, as quota counts; how much of it EXPUNGE would give back.
     fn usage(&self) -> Reclaimable;

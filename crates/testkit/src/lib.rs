@@ -6,10 +6,12 @@ pub mod lmtp;
 pub mod mail;
 pub mod mta;
 pub mod peer;
+pub mod served;
 pub mod transcript;
 pub mod tree;
 
 pub use client::{Client, Reply};
 pub use culver_imapc::{Trust, client, value};
 pub use peer::{Account, Culver, CulverOptions, Dovecot, Peer};
+pub use served::Served;
 pub use value::{Kind, Response, Value};

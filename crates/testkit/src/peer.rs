@@ -37,6 +37,14 @@ pub trait Peer: Send + Sync {
     fn imap(&self) -> SocketAddr;
     /// Where it speaks IMAP in TLS, if it does.
     fn imaps(&self) -> Option<SocketAddr>;
+    /// Where it speaks POP3 in plain text, if it does.
+    fn pop3(&self) -> Option<SocketAddr> {
+        None
+    }
+    /// Where it speaks POP3 in TLS, if it does.
+    fn pop3s(&self) -> Option<SocketAddr> {
+        None
+    }
     /// An account that nobody has used before.
     fn fresh_account(&self) -> Account;
     /// What it has logged.
@@ -63,7 +71,7 @@ pub trait Peer: Send + Sync {
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 }
@@ -134,6 +142,8 @@ pub struct Culver {
     dir: PathBuf,
     imap: SocketAddr,
     imaps: SocketAddr,
+    pop3: SocketAddr,
+    pop3s: SocketAddr,
     lmtp: SocketAddr,
     users: u32,
     used: AtomicU32,
@@ -170,17 +180,18 @@ impl Culver {
         let mut process = Process(child);
         let ready = wait_until(START, &mut process, || {
             let text = fs::read_to_string(&ports).context("ports.json")?;
-            let imap = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "imap")?));
-            let imaps = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "imaps")?));
-            let lmtp = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, "lmtp")?));
+            let at =
+                |name| Ok::<_, anyhow::Error>(SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&text, name)?)));
+            let (imap, imaps) = (at("imap")?, at("imaps")?);
             Client::connect(imap)?;
-            Ok((imap, imaps, lmtp))
+            Ok((imap, imaps, at("pop3")?, at("pop3s")?, at("lmtp")?))
         });
-        let (imap, imaps, lmtp) = ready.map_err(|why| {
+        let (imap, imaps, pop3, pop3s, lmtp) = ready.map_err(|why| {
             let log = fs::read_to_string(dir.join("test.log")).unwrap_or_default();
             why.context(format!("the log of culver:\n{log}"))
         })?;
-        Ok(Culver { process, dir, imap, imaps, lmtp, users: options.users, used: AtomicU32::new(0), temp })
+        let (users, used) = (options.users, AtomicU32::new(0));
+        Ok(Culver { process, dir, imap, imaps, pop3, pop3s, lmtp, users, used, temp })
     }
 
     /// The folder that holds everything.
@@ -263,6 +274,14 @@ impl Peer for Culver {
         Some(self.imaps)
     }
 
+    fn pop3(&self) -> Option<SocketAddr> {
+        Some(self.pop3)
+    }
+
+    fn pop3s(&self) -> Option<SocketAddr> {
+        Some(self.pop3s)
+    }
+
     fn fresh_account(&self) -> Account {
         let n = self.used.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(
@@ -288,6 +307,7 @@ pub struct Dovecot {
     process: Process,
     dir: PathBuf,
     imap: SocketAddr,
+    pop3: Option<SocketAddr>,
     used: AtomicU32,
     _temp: TempDir,
 }
@@ -328,10 +348,15 @@ impl Dovecot {
         let mut last = anyhow::anyhow!("no attempt");
         for _ in 0..5 {
             // The port may be taken between our probe and Dovecot's bind: then the next one.
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            match Dovecot::launch(&dir, port, settings) {
+            let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+            let (one, other) = (free()?, free()?);
+            let (port, pop3) = (one.local_addr()?.port(), other.local_addr()?.port());
+            drop((one, other));
+            match Dovecot::launch(&dir, port, pop3, settings) {
                 Ok((process, imap)) => {
-                    return Ok(Dovecot { process, dir, imap, used: AtomicU32::new(0), _temp: temp });
+                    let pop3 = SocketAddr::from((Ipv4Addr::LOCALHOST, pop3));
+                    let pop3 = Path::new(DOVECOT_POP3).exists().then_some(pop3);
+                    return Ok(Dovecot { process, dir, imap, pop3, used: AtomicU32::new(0), _temp: temp });
                 }
                 Err(why) => {
                     let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
@@ -342,9 +367,17 @@ impl Dovecot {
         Err(last)
     }
 
-    fn launch(dir: &Path, port: u16, settings: &str) -> Result<(Process, SocketAddr)> {
+    fn launch(dir: &Path, port: u16, pop3: u16, settings: &str) -> Result<(Process, SocketAddr)> {
         let conf = dir.join("dovecot.conf");
         let d = dir.display();
+        let with_pop3 = if Path::new(DOVECOT_POP3).exists() {
+            format!(
+                "protocols = imap pop3\nservice pop3-login {{\n service_count = 0\n inet_listener pop3 {{\n \
+                 port = {pop3}\n }}\n inet_listener pop3s {{\n port = 0\n }}\n chroot =\n}}\n"
+            )
+        } else {
+            String::new()
+        };
         fs::write(
             &conf,
             format!(
@@ -359,7 +392,7 @@ impl Dovecot {
                  service imap-login {{\n service_count = 0\n inet_listener imap {{\n port = {port}\n }}\n \
                  inet_listener imaps {{\n port = 0\n }}\n chroot =\n}}\n\
                  service anvil {{\n chroot =\n}}\nservice imap {{\n process_limit = 200\n}}\n\
-                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n{settings}\n"
+                 service stats {{\n unix_listener stats-writer {{\n mode = 0666\n }}\n}}\n{with_pop3}{settings}\n"
             ),
         )?;
         let child = Command::new(DOVECOT)
@@ -443,6 +476,17 @@ service imap {
  }
  extra_groups = $default_internal_group
 }
+service pop3-login {
+ process_min_avail = 2
+ process_limit = 2
+ client_limit = 8000
+}
+service pop3 {
+ service_count = 256
+ process_min_avail = 4
+ idle_kill = 10 secs
+ process_limit = 4096
+}
 service imap-hibernate {
  client_limit = 16000
  unix_listener imap-hibernate {
@@ -462,6 +506,7 @@ service lmtp {
 ";
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
+const DOVECOT_POP3: &str = "/usr/lib/dovecot/pop3-login";
 /// Whom Dovecot's mail belongs to: user and group `nobody` of Debian.
 const OWNER_ID: u32 = 65534;
 
@@ -486,6 +531,10 @@ impl Peer for Dovecot {
 
     fn imaps(&self) -> Option<SocketAddr> {
         None
+    }
+
+    fn pop3(&self) -> Option<SocketAddr> {
+        self.pop3
     }
 
     fn fresh_account(&self) -> Account {

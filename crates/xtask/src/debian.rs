@@ -14,6 +14,9 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("offlineimap3", "a client"),
     ("neomutt", "a client"),
     ("curl", "a client"),
+    ("fetchmail", "a client of POP3"),
+    ("getmail6", "a client of POP3"),
+    ("mpop", "a client of POP3"),
     ("gsasl", "a client that speaks the mechanisms of SASL"),
     ("python3", "imaplib, a client"),
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
@@ -106,9 +109,12 @@ pub fn ensure() -> Result<()> {
         apt_get(&[&["install", "-y", "-q", "--no-install-recommends"][..], &missing[..]].concat())?;
     }
     // Tests start their own; the packages' services would hold ports 21, 25, 143 and 993.
-    for (package, service) in
-        [("dovecot-imapd", "dovecot"), ("postfix", "postfix"), ("proftpd-core", "proftpd")]
-    {
+    for (package, service) in [
+        ("dovecot-imapd", "dovecot"),
+        ("postfix", "postfix"),
+        ("fetchmail", "fetchmail"),
+        ("proftpd-core", "proftpd"),
+    ] {
         if missing.contains(&package) {
             let mut stop = Command::new("systemctl");
             let _ =

@@ -3,6 +3,7 @@
 use crate::{rfcs, root};
 use anyhow::{Context, Result};
 use culver_imap::capability::{CAPABILITIES, Capability, Show};
+use culver_pop3::capability as pop3;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ pub fn pages() -> Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("docs/reference/settings.md", culver_config::reference()),
         ("docs/reference/capabilities.md", capabilities()),
+        ("docs/reference/pop3-capabilities.md", pop3_capabilities()),
         ("docs/reference/rfcs.md", rfcs::page()?),
         ("dist/culver.toml", culver_config::default_file()),
         ("README.md", readme()?),
@@ -57,6 +59,33 @@ fn capabilities() -> String {
             "| `{token}` | [{rfc}](https://www.rfc-editor.org/rfc/rfc{rfc}) | {} | \
              [{proof}](../../tests/transcripts/imap/{proof}.txt) |",
             shown(*show)
+        );
+    }
+    out
+}
+
+fn pop3_shown(show: pop3::Show) -> &'static str {
+    match show {
+        pop3::Show::Always => "always",
+        pop3::Show::Passwords => "where a password may be sent",
+        pop3::Show::Mechanisms => "where a mechanism is offered",
+        pop3::Show::BeforeTls => "before login, without TLS",
+        pop3::Show::LoginDelay => "where `pop3.login_delay` is set",
+    }
+}
+
+fn pop3_capabilities() -> String {
+    let mut out = String::from(
+        "# Capabilities of POP3\n\n<!-- Printed by `cargo xtask docs` from crates/pop3/src/capability.rs. -->\n\n\
+         What CAPA may show, from which RFC, when, and the transcript that proves it. APOP has no capability: where it is \
+         offered, the greeting has a timestamp.\n\n| capability | RFC | shown | proof |\n|---|---|---|---|\n",
+    );
+    for pop3::Capability { token, rfc, show, proof, .. } in pop3::CAPABILITIES {
+        let _ = writeln!(
+            out,
+            "| `{token}` | [{rfc}](https://www.rfc-editor.org/rfc/rfc{rfc}) | {} | \
+             [{proof}](../../tests/transcripts/pop3/{proof}.txt) |",
+            pop3_shown(*show)
         );
     }
     out

@@ -29,6 +29,12 @@ fn every_capability_has_its_transcript() {
         .map(|c| (c.token, c.proof))
         .collect();
     assert_eq!(missing, []);
+    let missing: Vec<_> = culver_pop3::capability::CAPABILITIES
+        .iter()
+        .filter(|c| !root().join(format!("tests/transcripts/pop3/{}.txt", c.proof)).is_file())
+        .map(|c| (c.token, c.proof))
+        .collect();
+    assert_eq!(missing, []);
 }
 
 #[test]
@@ -116,7 +122,9 @@ fn files_are_one_subject_long_and_begin_with_their_promise() {
 /// A language and its daemon are a pair: a manifest proves that pure crates know no files, sockets, clock or log.
 #[test]
 fn pure_crates_stay_pure() {
-    for name in ["base", "imap", "lmtp", "sasl", "auth-protocol", "mime", "snapshot", "config", "quota"] {
+    for name in
+        ["base", "imap", "pop3", "lmtp", "sasl", "auth-protocol", "mime", "snapshot", "config", "quota"]
+    {
         let manifest = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
         for word in
             ["tokio", "rustix", "libc", "tracing", "rusqlite", "culver-events", "culver-store", "culver-net"]

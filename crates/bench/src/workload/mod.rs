@@ -8,6 +8,7 @@ mod fetch;
 mod huge;
 mod idle;
 mod lmtp;
+mod pop3;
 mod search;
 mod session;
 
@@ -109,6 +110,10 @@ pub enum Needs {
     ProcessAndIdle,
     /// LMTP.
     Lmtp,
+    /// POP3.
+    Pop3,
+    /// POP3, and its Maildir on this machine.
+    Pop3AndMaildir,
 }
 
 impl Needs {
@@ -120,6 +125,8 @@ impl Needs {
             Needs::Nothing => None,
             Needs::Capability(c) => capability(c),
             Needs::Maildir => maildir(),
+            Needs::Pop3 => server.pop3.is_none().then(|| "no --pop3".to_owned()),
+            Needs::Pop3AndMaildir => server.pop3.is_none().then(|| "no --pop3".to_owned()).or_else(maildir),
             Needs::Lmtp => server.lmtp.is_none().then(|| "no --lmtp".to_owned()),
             Needs::MaildirAndIdle => maildir().or_else(|| capability("IDLE")),
             Needs::ProcessAndIdle => {
@@ -213,6 +220,10 @@ pub const ALL: &[Workload] = &[
         .decides(Decides::Latency),
     Workload::warm("cold-open", "message", Goal::Times(4.0), cold::open).needs(Needs::Maildir).cold(),
     Workload::warm("cold-overview", "message", Goal::Times(4.0), cold::overview).needs(Needs::Maildir).cold(),
+    Workload::warm("pop3-login", "login", Goal::Times(10.0), pop3::login).needs(Needs::Pop3),
+    Workload::warm("pop3-list", "login, STAT, UIDL, LIST", Goal::None, pop3::list)
+        .needs(Needs::Pop3AndMaildir),
+    Workload::warm("pop3-retr", "message", Goal::Times(3.0), pop3::retr).needs(Needs::Pop3AndMaildir),
     Workload::warm("lmtp", "message of 8 KB", Goal::Times(5.0), lmtp::one).needs(Needs::Lmtp),
     Workload::warm("lmtp-16", "8 KB, 16 connections", Goal::Times(2.0), lmtp::sixteen)
         .needs(Needs::Lmtp)

@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Where everything lies. A new temporary folder unless told otherwise.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Ports are counted from here: imap 143, imaps 993, lmtp 24. 0: free ports, told in DIR/ports.json.
+    /// Ports are counted from here: imap 143, imaps 993, pop3 110, pop3s 995, lmtp 24. 0: free ports, told in DIR/ports.json.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(0..=64_000))]
     base_port: u16,
     /// Adds accounts u0001@example.test, ... with the password `pass`.
@@ -51,6 +51,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (name, encryption, offset) in [
         ("imap", Encryption::OnRequest, 143),
         ("imaps", Encryption::Implicit, 993),
+        ("pop3", Encryption::OnRequest, 110),
+        ("pop3s", Encryption::Implicit, 995),
         ("lmtp", Encryption::OnRequest, 24),
     ] {
         let port = if arguments.base_port == 0 { 0 } else { arguments.base_port + offset };

@@ -8,6 +8,7 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
     let port = |name: &str| {
         addresses.iter().find(|a| a.name == name).and_then(|a| a.tcp).map_or(0, |tcp| tcp.port())
     };
+    let (pop3, pop3s) = (port("pop3"), port("pop3s"));
     let (imap, imaps, lmtp, dir) = (port("imap"), port("imaps"), port("lmtp"), dir.display());
     let more = if users == 0 {
         String::new()
@@ -19,6 +20,8 @@ pub fn how_to_connect(dir: &Path, addresses: &Addresses, users: u32) -> String {
 
   IMAP             127.0.0.1, port {imap}, STARTTLS or none
   IMAPS            127.0.0.1, port {imaps}, TLS
+  POP3             127.0.0.1, port {pop3}, STLS or none
+  POP3S            127.0.0.1, port {pop3s}, TLS
   LMTP             127.0.0.1, port {lmtp}, or the unix socket {dir}/lmtp, for an MTA to hand over mail
   Account          demo@example.test, password demo
 {more}  Mail             {dir}/mail/demo@example.test/Mail, a Maildir
@@ -34,6 +37,7 @@ mutt or neomutt:
 curl:
   curl --insecure --user demo@example.test:demo 'imaps://127.0.0.1:{imaps}/'
   curl --insecure --user demo@example.test:demo 'imaps://127.0.0.1:{imaps}/INBOX;MAILINDEX=1'
+  curl --insecure --user demo@example.test:demo 'pop3s://127.0.0.1:{pop3s}/1'
 
 By hand:
   openssl s_client -quiet -crlf -connect 127.0.0.1:{imaps}

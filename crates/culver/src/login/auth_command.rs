@@ -214,7 +214,7 @@ impl Direct {
         let _within = runtime.enter();
         let directory = parts::directory(&settings)?;
         let events = Events::none();
-        let backends = parts::backends(&settings, directory.clone());
+        let backends = parts::backends(&settings, directory.clone())?;
         let auth = Auth::build(backends, parts::auth_settings(&settings), events.clone(), Memory::new());
         let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let service = AuthdService { auth, directory, events, finished: Finished::default(), owner };

@@ -9,10 +9,10 @@
 use super::{Use, Which, report, work};
 use crate::parts;
 use anyhow::{Context, Result, bail};
+use culver_base::UidlFormat;
 use culver_imapc::compare::{canonical, first_difference};
 use culver_imapc::pop3::Pop3;
 use culver_imapc::{Client, Response, Trust, Value};
-use culver_maildir::uidl::Template;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -80,7 +80,7 @@ pub struct Comparison {
 /// Compares.
 pub fn run(arguments: &Comparison, which: &Which, config: &Path, as_json: bool) -> Result<()> {
     let asked = Asked::new(arguments)?;
-    let template = Template::parse(&arguments.uidl);
+    let template = UidlFormat::parse(&arguments.uidl);
     let template =
         template.context("--uidl: use %u, %v, %f, %g, %08Xu, or the words of Dovecot 2.4 for these")?;
     // What only the files say is read first, as their owners.

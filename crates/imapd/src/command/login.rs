@@ -30,7 +30,7 @@ pub async fn open(
     let most = cx.service.settings.sessions;
     let seat = cx.service.auth.seat(&account.name, &cx.peer, most);
     let seat = seat.map_err(|no| Done::no(Code::Plain(WireCode::Limit), no.text()))?;
-    let place = culver_keeper::place(&account);
+    let place = account.place();
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
     if let Some(text) = cx.service.keeper.greeting(&account).await {
@@ -54,6 +54,7 @@ pub fn denied(denied: Denied, cx: &mut Context) -> Done {
         Denied::Credentials => WireCode::AuthenticationFailed,
         Denied::Disabled { .. } => WireCode::ContactAdmin,
         Denied::Temporary => WireCode::Unavailable,
+        Denied::Policy { .. } => WireCode::NoPerm,
         Denied::NotAllowedHere => WireCode::AuthorizationFailed,
         Denied::PrivacyRequired => WireCode::PrivacyRequired,
         Denied::TooManySessions { .. } => WireCode::Limit,

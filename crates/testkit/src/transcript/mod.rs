@@ -41,6 +41,7 @@ pub mod actor;
 mod expand;
 mod parse;
 mod pattern;
+pub mod pop3;
 mod run;
 
 pub use parse::{Transcript, load};

@@ -19,6 +19,8 @@ pub struct Transcript {
     pub fixture: Option<String>,
     /// Is the login left to the transcript?
     pub by_hand: ByHand,
+    /// Settings of POP3 that the server must have, by Dovecot's names without `pop3_`.
+    pub settings: Vec<(String, String)>,
     /// Must untagged responses come in the written order?
     pub ordered: bool,
     /// Are sessions in TLS from the first byte?
@@ -233,6 +235,11 @@ fn header(t: &mut Transcript, line: &str) -> Result<()> {
         match (name, value) {
             ("rfc", v) => t.rfc = v.to_owned(),
             ("needs", v) => t.needs = v.split_whitespace().map(str::to_owned).collect(),
+            ("settings", v) => {
+                let pairs = v.split_whitespace().map(|pair| pair.split_once('=').context("NAME=VALUE"));
+                t.settings =
+                    pairs.map(|p| p.map(|(n, v)| (n.to_owned(), v.to_owned()))).collect::<Result<_>>()?;
+            }
             ("box", v) => t.fixture = Some(v.to_owned()),
             ("login", "no") => t.by_hand = ByHand::Login,
             ("select", "no") => t.by_hand = t.by_hand.max(ByHand::Select),
