@@ -68,8 +68,8 @@ pub fn settings(settings: &Settings) -> KeeperSettings {
             .map(|m| culver_keeper::Extra { mailbox: MailboxName::new(&m.name), percent: m.quota_extra })
             .collect(),
         full: match settings.deliver.over_quota {
-            set::OverQuota::Defer => culver_keeper::Full::Later,
-            set::OverQuota::Reject => culver_keeper::Full::Never,
+            set::OverQuota::Defer => Full::Later,
+            set::OverQuota::Reject => Full::Never,
         },
         language: culver_keeper::templates::Language::parse(&quota.language).unwrap_or_default(),
         check_every: seconds(quota.cross_check),
