@@ -10,6 +10,7 @@ use culver_testkit::{Account, Client, Culver, CulverOptions, Dovecot, Peer};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 fn start() -> Culver {
@@ -133,15 +134,18 @@ fn over_quota() {
     assert_eq!(found.data("SEARCH").next().unwrap().len(), 2, "{found:?}");
 }
 
+/// Runs doveadm on the account's tree, which is lent to Dovecot's user for it.
 fn doveadm(dovecot: &Dovecot, account: &Account, args: &[&str]) -> String {
     let location = format!("mail_location=maildir:{}", account.maildir.display());
+    dovecot.own(&account.maildir).unwrap();
+    for above in account.maildir.ancestors().skip(1).take(3) {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let out = Command::new("doveadm")
         .arg("-c")
         .arg(dovecot.config())
-        .args(["-o", &location, "-o", "mail_uid=0", "-o", "mail_gid=0", "-o", "first_valid_uid=0"])
-        .args(["-o", "first_valid_gid=0"])
+        .args(["-o", &location])
         .args(args)
-        .args(["-u", &account.user])
         .output()
         .unwrap();
     assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -165,7 +169,7 @@ fn dovecot_counts_the_same() {
     let mut client = server.log_in(&account).unwrap();
     let agree = |when: &str| {
         let ours = quota(&server, &["show", &account.user]);
-        let theirs = doveadm(&dovecot, &account, &["-f", "tab", "quota", "get"]);
+        let theirs = doveadm(&dovecot, &account, &["-f", "tab", "quota", "get", "-u", &account.user]);
         let value = |kind: &str| -> u64 {
             let line = theirs.lines().find(|l| l.split('\t').nth(1) == Some(kind)).unwrap();
             line.split('\t').nth(2).unwrap().parse().unwrap()
@@ -178,7 +182,7 @@ fn dovecot_counts_the_same() {
     };
     append(&mut client, 10_000);
     append(&mut client, 20_000);
-    doveadm(&dovecot, &account, &["quota", "recalc"]);
+    doveadm(&dovecot, &account, &["quota", "recalc", "-u", &account.user]);
     let file = account.maildir.join("maildirsize");
     assert!(file.exists());
     agree("after Dovecot counted");
@@ -192,24 +196,13 @@ fn dovecot_counts_the_same() {
     agree("after Culver's verbs");
     let mail = server.dir().join("mail.txt");
     fs::write(&mail, message(5_000)).unwrap();
-    doveadm_save(&dovecot, &account, mail.to_str().unwrap());
+    fs::set_permissions(&mail, fs::Permissions::from_mode(0o644)).unwrap();
+    let file_name = mail.to_str().unwrap();
+    doveadm(&dovecot, &account, &["save", "-u", &account.user, "-m", "INBOX", file_name]);
     agree("after Dovecot saved one");
     let victim = fs::read_dir(account.maildir.join(".Trash/new")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(victim).unwrap();
     agree("after somebody removed a file");
     append(&mut client, 1_000);
     agree("at the end");
-}
-
-fn doveadm_save(dovecot: &Dovecot, account: &Account, file: &str) {
-    let location = format!("mail_location=maildir:{}", account.maildir.display());
-    let out = Command::new("doveadm")
-        .arg("-c")
-        .arg(dovecot.config())
-        .args(["-o", &location, "-o", "mail_uid=0", "-o", "mail_gid=0", "-o", "first_valid_uid=0"])
-        .args(["-o", "first_valid_gid=0"])
-        .args(["save", "-u", &account.user, "-m", "INBOX", file])
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "save: {}", String::from_utf8_lossy(&out.stderr));
 }
