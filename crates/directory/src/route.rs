@@ -151,7 +151,7 @@ impl Directory {
         let Some((whole, typed)) = parse(&stop.written) else {
             return Ok((Found::Nobody { ours, circle }, true));
         };
-        let whole = self.sources().iter().find_map(|source| source.primary(&whole)).unwrap_or(whole);
+        let whole = self.sources().find_map(|source| source.primary(&whole)).unwrap_or(whole);
         let mut candidates = vec![(whole.clone(), None)];
         candidates.extend(self.without_detail(&whole, typed));
         for (login, detail) in candidates {
@@ -218,8 +218,15 @@ impl Directory {
     /// When no source says yes and at least one could not be asked.
     pub async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
         let mut outage = None;
-        for source in self.sources() {
-            match source.has_domain(domain).await {
+        for link in self.accounts() {
+            // What the configuration says needs no question.
+            if !link.domains.is_empty() {
+                if link.domains.iter().any(|own| own == domain) {
+                    return Ok(true);
+                }
+                continue;
+            }
+            match link.source.has_domain(domain).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(why) => outage = outage.or(Some(why)),
