@@ -1,7 +1,7 @@
 //! APPEND: files from `tmp` into place, under UIDs of their own.
 //!
-//! The order: the files are synced in `tmp`; under the uidlist's lock they are renamed into `new` (no flags) or
-//! `cur`, get their UIDs and are listed; then the directories are synced; then everybody is told. All or none: if a
+//! The order: the files are synced in `tmp`; under the uidlist's lock UIDs are reserved, the files are renamed into `new` (no flags)
+//! or `cur`, get their UIDs and are listed; then the directories are synced; then everybody is told. All or none: if a
 //! rename fails, those before it are taken back.
 //!
 //! Many sessions that append at once share this: who comes while a batch is under way is taken along by the next one

@@ -67,7 +67,6 @@ impl Begin {
                 m.snapshot.uid_validity == i.validity && i.id.is_none_or(|id| id == m.snapshot.mailbox_id)
             }
             // Nobody else has given UIDs here, and ours go on from where they were, whatever is left of the messages.
-            // Nobody else has given UIDs here, and ours go on from where they were, whatever is left of the messages.
             None => true,
         };
         let dovecots = import::highest_mod_seq(fs, place, &dirs);

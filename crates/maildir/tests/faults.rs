@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use culver_store::io::inotify::WatchFlags;
 use culver_store::io::{Calls, Entries, Io, IoSettings, Resolve, Stat, System, Timestamp};
-use culver_store::{Failure, FlagChange, Mailbox, Refusal};
+use culver_store::{Failure, FlagChange, Mailbox, Refusal, Transfer};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, RenameFlags};
 use std::io;
@@ -236,4 +236,44 @@ async fn a_state_folder_that_cannot_be_made_costs_nothing_but_speed() {
     m.set_flags(&uids(&[1]), store(FlagChange::Add, "\\Flagged")).await.unwrap();
     m.close().await;
     assert!(h.state().join("INBOX/checkpoint").exists());
+}
+
+#[tokio::test]
+async fn a_uid_that_can_be_written_nowhere_is_not_given() {
+    let (h, mood) = faulty();
+    std::fs::write(h.state(), "not a folder").unwrap();
+    let m = h.open("").await;
+    m.append(vec![message("1\r\n", "")]).await.unwrap();
+    mood.store(NO_LIST, Ordering::Relaxed);
+    assert!(m.append(vec![message("2\r\n", "")]).await.is_err());
+    assert_eq!(h.files("").len(), 1);
+    // What another program delivers waits, also when the mailbox is opened anew: what was known is served.
+    h.deliver("", "9.M1P1.h", "3\n");
+    m.refresh().await.unwrap();
+    assert_eq!(show(&m.snapshot()), "1()");
+    drop(m);
+    let m = h.open("").await;
+    assert_eq!((show(&m.snapshot()), m.snapshot().uid_next), ("1()".to_owned(), uid(2)));
+    let here: Arc<dyn Mailbox> = m.clone();
+    assert!(m.transfer(&uids(&[1]), &here, Transfer::Copy).await.is_err());
+    mood.store(WELL, Ordering::Relaxed);
+    m.refresh().await.unwrap();
+    assert_eq!(show(&m.snapshot()), "1() 2()");
+    assert_eq!(body(&*m, uid(2)).await.unwrap(), "3\r\n");
+    let list = std::fs::read_to_string(h.root().join("dovecot-uidlist")).unwrap();
+    assert!(list.contains("\n2 :9.M1P1.h\n"), "{list}");
+}
+
+#[tokio::test]
+async fn a_new_uidvalidity_is_written_down_somewhere() {
+    let (h, mood) = faulty();
+    std::fs::write(h.state(), "not a folder").unwrap();
+    let validity = h.open("").await.snapshot().uid_validity;
+    assert_eq!(h.open("").await.snapshot().uid_validity, validity);
+    // On a full disk the mailbox can be read all the same.
+    std::fs::remove_file(h.root().join("dovecot-uidlist")).unwrap();
+    h.deliver("", "9.M1P1.h", "1\n");
+    mood.store(FULL, Ordering::Relaxed);
+    let m = h.open("").await;
+    assert_eq!(show(&m.snapshot()), "1()");
 }

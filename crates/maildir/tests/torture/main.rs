@@ -45,7 +45,8 @@ const ONCE_WRONG: &[u64] = &[
     26072,
     // The look behind the installing of watches failed, and nobody looked again for what no event had told.
     26870,
-    // A UID that neither the index nor dovecot-uidlist took was given again after a power loss.
+    // A mailbox was opened without an index and without a dovecot-uidlist (no descriptors left); a UID that neither took later was
+    // given again after a power loss.
     27399,
     // A checkpoint was replaced, but not for sure, and then the journal of the one before was emptied with what it had reserved.
     40194,
