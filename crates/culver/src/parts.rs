@@ -3,11 +3,12 @@
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
 use crate::delivery;
-use crate::quota::{ForDelivery, ForLookups};
+use crate::quota::ForDelivery;
 use crate::sources;
 pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use culver_admin::control::{AuthVerbs, Control};
 use culver_admin::quota::QuotaVerbs;
 use culver_auth::policy::{Policy as PolicyService, PolicySettings};
@@ -18,15 +19,16 @@ use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
-use culver_deliver::StoreShelf;
+use culver_deliver::{Request, StoreShelf};
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_keeper::Keeper;
+use culver_lmtp::{Address, Enhanced};
 use culver_lmtpd::LmtpService;
-use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
+use culver_lookupd::{Lookup, Map, Maps, Policy, Recipients, Verdict};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::usage::Maildirsize;
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -68,6 +70,23 @@ impl<S: Serve> Serve for Current<S> {
 
     fn serve(self: Arc<Self>, connection: Connection, shutdown: Shutdown) -> BoxFuture<'static, ()> {
         self.0.load_full().serve(connection, shutdown)
+    }
+}
+
+/// MTAs that ask before they send hear what delivery would say, in its words.
+#[async_trait]
+impl Recipients for Current<LmtpService> {
+    async fn verdict(&self, address: &str, octets: u64) -> Verdict {
+        let Some(address) = Address::parse(address) else { return Verdict::Unknown };
+        let request = Request { size: octets, mailbox: None, now: culver_events::clock::now() };
+        let deliver = self.0.load().deliver.clone();
+        match deliver.recipient(&address, request).await {
+            Ok(_) => Verdict::Taken,
+            Err(reply) if reply.enhanced == Some(Enhanced(5, 1, 1)) => Verdict::Unknown,
+            // What is ours to mend says nothing about the recipient.
+            Err(reply) if reply.code == 451 => Verdict::Outage(reply.to_string()),
+            Err(reply) => Verdict::Refused(reply.to_string()),
+        }
     }
 }
 
@@ -144,10 +163,7 @@ impl Parts {
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ForLookups {
-            routes: ByDirectory(self.lasting.backends.directory.clone()),
-            keeper: self.lasting.keeper.clone(),
-        })
+        self.lmtp.clone()
     }
 
     /// New sessions get these settings.

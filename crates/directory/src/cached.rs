@@ -187,6 +187,10 @@ impl Source for Cached {
         self.source.names().await
     }
 
+    fn primary(&self, login: &Login) -> Option<Login> {
+        self.source.primary(login)
+    }
+
     async fn route(&self, address: &Login) -> Result<Option<Route>, Outage> {
         self.source.route(address).await
     }

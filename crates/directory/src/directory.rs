@@ -119,6 +119,12 @@ pub trait Source: Send + Sync {
         Err(Outage::new(self.name(), "it cannot name its accounts: give them one by one"))
     }
 
+    /// The login in its primary domain, when this source has it from the configuration that the domain is a secondary one.
+    /// Other sources' routes count in that domain too.
+    fn primary(&self, _login: &Login) -> Option<Login> {
+        None
+    }
+
     /// The route of exactly this address, in whichever of its domains it is given. An account needs none: mail for its
     /// name is its own, unless a route says otherwise.
     ///
