@@ -23,6 +23,9 @@ pub enum AdminError {
     /// The route would not do what it should.
     #[error("{0}")]
     Route(String),
+    /// A limit cannot be read.
+    #[error("{0}")]
+    Quota(String),
     /// A source of accounts does not answer.
     #[error("{0}")]
     Outage(#[from] culver_directory::Outage),

@@ -8,6 +8,7 @@ pub mod control;
 mod domain;
 mod error;
 mod password;
+pub mod quota;
 mod route;
 mod user;
 
@@ -16,5 +17,6 @@ pub use auth::{BlocksCommand, run_blocks};
 pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};
+pub use quota::QuotaCommand;
 pub use route::{ActionArgs, RouteCommand, run_route};
 pub use user::{ChangeArgs, Or, PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};

@@ -471,7 +471,7 @@ fn stored(
     make(how, &password).map(Some).ok_or(AdminError::Internal("making random numbers"))
 }
 
-fn octets(text: &str) -> Result<u64, String> {
+pub(crate) fn octets(text: &str) -> Result<u64, String> {
     let mut limits = QuotaLimits::default();
     // A colon would begin another limit.
     let rule = Some(text).filter(|text| !text.contains(':')).map(|text| format!("*:bytes={text}"));

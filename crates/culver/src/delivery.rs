@@ -6,7 +6,7 @@ use culver_config::settings as set;
 use culver_deliver::answer::OverQuota;
 use culver_deliver::srs::Srs;
 use culver_deliver::{
-    Deliver, DeliveredTo, Forwarder, Method, Missing, NoQuota, Settings as DeliverSettings, Shelf,
+    Deliver, DeliveredTo, Forwarder, Method, Missing, Quota, Settings as DeliverSettings, Shelf,
 };
 use culver_directory::Directory;
 use culver_events::Events;
@@ -20,6 +20,7 @@ pub fn deliver(
     settings: &Settings,
     directory: Arc<Directory>,
     shelf: Arc<dyn Shelf>,
+    quota: Arc<dyn Quota>,
     io: Arc<Io>,
     events: Events,
 ) -> Deliver {
@@ -44,7 +45,6 @@ pub fn deliver(
         },
         parallel: d.parallel as usize,
     };
-    let quota = Arc::new(NoQuota);
     Deliver { directory, shelf, quota, forwarder: forwarder(&d.forward, host), events, io, settings: own }
 }
 

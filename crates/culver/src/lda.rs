@@ -19,7 +19,9 @@ use async_trait::async_trait;
 use culver_base::MailboxName;
 use culver_config::Settings;
 use culver_deliver::client::{self, Dialect, Send};
-use culver_deliver::{Deliver, Envelope, Incoming, Message, Missing, Recipient, Request, Shelf, place};
+use culver_deliver::{
+    Deliver, Envelope, Incoming, Message, Missing, NoQuota, Recipient, Request, Shelf, place,
+};
 use culver_directory::{Account, Directory, Login, MailLocation, Names};
 use culver_events::{Events, Level};
 use culver_lmtp::{Address, Body, Reply, ReversePath};
@@ -330,7 +332,7 @@ impl Job<'_> {
         let to_file = !self.settings.log.file.as_os_str().is_empty();
         let events = parts::events(self.settings).ok().filter(|_| to_file).unwrap_or_else(quiet);
         culver_events::install(&events, if to_file { parts::level(self.settings) } else { Level::Error });
-        delivery::deliver(self.settings, directory, Arc::new(DropOff(store)), io, events)
+        delivery::deliver(self.settings, directory, Arc::new(DropOff(store)), Arc::new(NoQuota), io, events)
     }
 
     async fn one(&self, deliver: &Deliver, recipient: Recipient) -> Reply {

@@ -10,9 +10,11 @@ mod login;
 mod migrate;
 mod parts;
 mod passwd;
+mod quota;
 mod sandbox;
 mod serve;
 mod server;
+mod sources;
 mod state_lock;
 
 use anyhow::Result;
@@ -51,6 +53,8 @@ enum Command {
     User(WithConfig<culver_admin::UserCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
+    /// Quotas: limits, usage, and who is over.
+    Quota(WithConfig<culver_admin::QuotaCommand>),
     /// Try logins, look accounts up, and what the running server remembers of failures.
     Auth(login::auth_command::Arguments),
     /// Check a password by DJB's interface (descriptor 3), and run a program as the account.
@@ -123,6 +127,7 @@ fn run(command: Command) -> Result<ExitCode> {
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
         }
+        Command::Quota(with) => quota::run(&with)?,
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
             let builtin = parts::builtin_directory(&settings)?;

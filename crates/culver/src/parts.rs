@@ -3,10 +3,13 @@
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
 use crate::delivery;
-use crate::passwd::Passwd;
+use crate::quota::{ForDelivery, ForLookups};
+use crate::sources;
+pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use culver_admin::control::{AuthVerbs, Control};
+use culver_admin::quota::QuotaVerbs;
 use culver_auth::policy::{Policy as PolicyService, PolicySettings};
 use culver_auth::sasl::Mechanism;
 use culver_auth::scheme::Make;
@@ -21,9 +24,11 @@ use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
+use culver_keeper::Keeper;
 use culver_lmtpd::LmtpService;
 use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
 use culver_maildir::store::{Auto, AutoMailbox};
+use culver_maildir::usage::Maildirsize;
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
 use culver_net::tls::{ClientCertificates, ClientName, Oldest};
 use culver_net::{BoxFuture, CertificateFiles, Connection, Serve, Shutdown, TlsAcceptor};
@@ -77,8 +82,10 @@ impl Parts {
         let io = store.io().clone();
         let store: Arc<dyn Store> = Arc::new(store);
         let backends = backends(settings, directory)?;
+        let keeper =
+            crate::quota::keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
         let (memory, finished, last_logins) = (Memory::new(), Finished::default(), LastLogins::default());
-        let lasting = Lasting { backends, store, io, tls, events, memory, finished, last_logins };
+        let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished, last_logins };
         let auth = auth(settings, &lasting);
         let authd = authd(&lasting, auth.clone());
         let imap = Current::new(imap(settings, &lasting, auth.clone()));
@@ -123,16 +130,29 @@ impl Parts {
 
     /// The verbs of administration that need the running server.
     pub fn control(&self) -> Control {
-        Control::new(vec![Arc::new(AuthVerbs(self.lasting.memory.clone()))])
+        let quota = QuotaVerbs {
+            keeper: self.lasting.keeper.clone(),
+            directory: self.lasting.backends.directory.clone(),
+        };
+        Control::new(vec![Arc::new(AuthVerbs(self.lasting.memory.clone())), Arc::new(quota)])
+    }
+
+    /// Keeps accounts to their quota.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.lasting.keeper
     }
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ByDirectory(self.lasting.backends.directory.clone()))
+        Arc::new(ForLookups {
+            routes: ByDirectory(self.lasting.backends.directory.clone()),
+            keeper: self.lasting.keeper.clone(),
+        })
     }
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
+        self.lasting.keeper.set(crate::quota::settings(settings));
         let auth = auth(settings, &self.lasting);
         let authd = authd(&self.lasting, auth.clone());
         self.auth.0.store(Arc::new(ClientService(authd.clone())));
@@ -144,29 +164,9 @@ impl Parts {
 
     /// Writes out and closes everything.
     pub async fn close(&self) {
+        self.lasting.keeper.keep_usages().await;
         self.lasting.store.close().await;
     }
-}
-
-/// The accounts.
-///
-/// # Errors
-/// When a source cannot be opened.
-pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
-    let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
-    for source in &settings.directory {
-        sources.push(match source.source {
-            Source::Builtin => Arc::new(builtin(settings, source)?),
-            Source::PasswdFile => {
-                let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
-                if let [only] = &source.domain[..] {
-                    file = file.bare_names_in(&only.name);
-                }
-                Arc::new(Passwd::new(file, source))
-            }
-        });
-    }
-    Ok(Arc::new(Directory::new(sources).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 /// The mail.
@@ -190,6 +190,7 @@ pub fn store(settings: &Settings) -> Result<MaildirStore> {
 struct Lasting {
     backends: Backends,
     store: Arc<dyn Store>,
+    keeper: Arc<Keeper>,
     io: Arc<Io>,
     tls: Option<TlsAcceptor>,
     events: Events,
@@ -226,9 +227,11 @@ fn masters(settings: &Settings) -> Option<Arc<dyn AccountSource>> {
 }
 
 fn lmtp(settings: &Settings, lasting: &Lasting) -> Arc<LmtpService> {
-    let Lasting { backends, store, io, tls, events, .. } = lasting;
+    let Lasting { backends, store, keeper, io, tls, events, .. } = lasting;
+    let quota = Arc::new(ForDelivery(keeper.clone()));
     let shelf = Arc::new(StoreShelf(store.clone()));
-    let deliver = delivery::deliver(settings, backends.directory.clone(), shelf, io.clone(), events.clone());
+    let deliver =
+        delivery::deliver(settings, backends.directory.clone(), shelf, quota, io.clone(), events.clone());
     delivery::lmtp(settings, Arc::new(deliver), tls.clone(), events.clone())
 }
 
@@ -286,9 +289,10 @@ fn imap(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<ImapServ
         failed_logins: settings.auth.max_failures,
         sessions: imap.max_sessions,
     };
-    let Lasting { store, tls, events, .. } = lasting;
-    let (store, tls, events) = (store.clone(), tls.clone(), events.clone());
-    Arc::new(ImapService { auth, store, tls, events, settings: imap })
+    let Lasting { store, keeper, tls, events, .. } = lasting;
+    let (store, keeper) = (store.clone(), keeper.clone());
+    let (tls, events) = (tls.clone(), events.clone());
+    Arc::new(ImapService { auth, store, keeper, tls, events, settings: imap })
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -297,6 +301,13 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         set::FlagWrites::Lazy => FlagWrites::Lazy,
         set::FlagWrites::Sync => FlagWrites::Sync,
     };
+    shared.maildirsize = match settings.quota.maildirsize {
+        set::Maildirsize::Existing => Maildirsize::Existing,
+        set::Maildirsize::Always => Maildirsize::Always,
+        set::Maildirsize::Never => Maildirsize::Never,
+    };
+    let uncounted = settings.mailbox.iter().filter(|m| !m.quota_counts);
+    shared.uncounted = uncounted.map(|m| MailboxName::new(&m.name)).collect();
     let mut store = StoreSettings::new(&settings.state_dir, Arc::new(shared));
     store.mailboxes = settings
         .mailbox
@@ -332,27 +343,6 @@ pub fn hostname(settings: &Settings) -> String {
     }
 }
 
-/// `mail.location` and `mail.layout` as one location, as Dovecot writes it.
-fn location(settings: &Settings) -> String {
-    let layout = settings.mail.layout.word();
-    format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
-}
-
-fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
-    let file = settings.state_dir.join("directory.sqlite");
-    Ok(Builtin::open(&file, defaults(settings, source))?)
-}
-
-/// What accounts have of which the source says nothing.
-fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
-    Defaults {
-        mail: location(settings),
-        home: Some(source.home.clone()).filter(|h| !h.is_empty()),
-        uid: Some(source.uid).filter(|id| *id > 0),
-        gid: Some(source.gid).filter(|id| *id > 0),
-    }
-}
-
 /// Is the built-in directory's file there, if the configuration names one? To open it would make it.
 ///
 /// # Errors
@@ -379,7 +369,7 @@ pub fn builtin_directory(settings: &Settings) -> Result<Builtin> {
         "the configuration has no built-in directory: add [[directory]] with source = \"builtin\", or edit the passwd-file",
     )?;
     make_state_dir(settings)?;
-    builtin(settings, source)
+    sources::builtin(settings, source)
 }
 
 /// Makes the state folder, when it is missing, for the server alone.

@@ -97,6 +97,15 @@ impl Server {
         let stop = stopper.shutdown();
         let background = parts.auth(&self.settings).background(async move { stop.wait().await });
         helpers.spawn("logins, what they do not wait for", background);
+        let (keeper, stop) = (parts.keeper().clone(), stopper.shutdown());
+        helpers.spawn("quota", async move {
+            loop {
+                tokio::select! {
+                    () = keeper.wait() => keeper.tick().await,
+                    () = stop.wait() => return,
+                }
+            }
+        });
         drop(front);
         if let Some(tls) = &self.tls {
             let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());

@@ -210,8 +210,15 @@ impl Directory {
     /// When no source says yes and at least one could not be asked.
     pub async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
         let mut outage = None;
-        for source in self.sources() {
-            match source.has_domain(domain).await {
+        for link in self.accounts() {
+            // What the configuration says needs no question.
+            if !link.domains.is_empty() {
+                if link.domains.iter().any(|own| own == domain) {
+                    return Ok(true);
+                }
+                continue;
+            }
+            match link.source.has_domain(domain).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(why) => outage = outage.or(Some(why)),

@@ -90,6 +90,10 @@ pub const CAPABILITIES: &[Capability] = &[
     row("CONDSTORE", 7162, Show::AfterLogin, "condstore"),
     row("QRESYNC", 7162, Show::AfterLogin, "qresync"),
     row("STATUS=SIZE", 8438, Show::AfterLogin, "status-size"),
+    row("QUOTA", 9208, Show::AfterLogin, "quota"),
+    row("QUOTA=RES-STORAGE", 9208, Show::AfterLogin, "quota-storage"),
+    row("QUOTA=RES-MESSAGE", 9208, Show::AfterLogin, "quota-message"),
+    row("QUOTA=RES-MAILBOX", 9208, Show::AfterLogin, "quota-mailbox"),
     row("PREVIEW", 8970, Show::AfterLogin, "preview"),
     Capability {
         parameter: Parameter::AppendLimit,
@@ -227,10 +231,10 @@ mod tests {
         assert_eq!(shown(&masked), "IMAP4rev1 LITERAL- ENABLE ID SASL-IR AUTH=SCRAM-SHA-256");
         let after = Circumstances { login: Login::After, append_limit: Some(52_428_800), ..PLAIN };
         let list = shown(&after);
-        assert!(list.ends_with(" STATUS=SIZE PREVIEW APPENDLIMIT=52428800"), "{list}");
+        assert!(list.ends_with(" STATUS=SIZE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE QUOTA=RES-MAILBOX PREVIEW APPENDLIMIT=52428800"), "{list}");
         assert!(!list.contains("STARTTLS") && !list.contains("LOGINDISABLED") && !list.contains("SASL-IR"));
         let list = shown(&Circumstances { append_limit: None, masked: &["QRESYNC"], ..after });
-        assert!(list.ends_with(" CONDSTORE STATUS=SIZE PREVIEW APPENDLIMIT"), "{list}");
+        assert!(list.ends_with(" CONDSTORE STATUS=SIZE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE QUOTA=RES-MAILBOX PREVIEW APPENDLIMIT"), "{list}");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 use crate::command::{
     Any, Authenticated as A, Command, NotAuthenticated as N, Numbering, Selected as S, Tagged, append,
-    authenticate, copy, create, delete, enable, examine, expunge, fetch, id, list, login, lsub, r#move,
-    rename, search, select, sort, status, store, subscribe, thread, unsubscribe,
+    authenticate, copy, create, delete, enable, examine, expunge, fetch, getquota, getquotaroot, id, list,
+    login, lsub, r#move, rename, search, select, setquota, sort, status, store, subscribe, thread,
+    unsubscribe,
 };
 use crate::ext::utf8::Dialect;
 use crate::frame::Frame;
@@ -71,6 +72,9 @@ fn command<'a>(p: &mut Parser<'a>, known: &mut bool) -> Result<Command<'a>, Malf
         "LSUB" => Command::Authenticated(lsub::parse(p)?),
         "NAMESPACE" => Command::Authenticated(A::Namespace),
         "STATUS" => Command::Authenticated(status::parse(p)?),
+        "GETQUOTA" => Command::Authenticated(getquota::parse(p)?),
+        "GETQUOTAROOT" => Command::Authenticated(getquotaroot::parse(p)?),
+        "SETQUOTA" => Command::Authenticated(setquota::parse(p)?),
         "APPEND" => Command::Authenticated(append::parse(p)?),
         "IDLE" => Command::Authenticated(A::Idle),
         // RFC 9051 §6.4

@@ -7,6 +7,7 @@
 mod fetch;
 mod flags;
 mod mailbox;
+mod quota;
 mod search;
 mod sort;
 mod status;
@@ -18,6 +19,7 @@ pub use mailbox::{
     ListEntry, Namespace, Vanished, exists, expunge, flags, list, lsub, namespace, recent, status_response,
     vanished,
 };
+pub use quota::{Resource, quota, quota_root};
 pub use search::{All, Esearch, esearch, search};
 pub use sort::{ThreadNode, ordered_set, sort, thread};
 pub use status::{Code, Condition, capability, continuation, enabled, greeting, id, status};

@@ -21,6 +21,8 @@ pub struct Context {
     pub tag: String,
     /// Literals of the command in progress that were set aside, in their order.
     pub aside: Vec<Option<Result<Spooled, Failure>>>,
+    /// Messages of the APPEND in progress whose room was asked for before they came.
+    pub admitted: usize,
     /// Failed logins on this connection.
     pub failed_logins: u32,
 }

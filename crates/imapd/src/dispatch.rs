@@ -4,8 +4,8 @@
 //! what IDLE needs.
 
 use crate::command::{
-    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, search,
-    select, sort, status, store, thread,
+    append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, quota,
+    search, select, sort, status, store, thread,
 };
 use crate::context::Context;
 use crate::state::{Access, Authenticated, Selected, State};
@@ -192,9 +192,9 @@ async fn by_name(
     match command {
         c::Authenticated::Enable(names) => Ok(enable::run(user, &names, cx)),
         c::Authenticated::Create { mailbox, special_use, unknown_use } => {
-            mailboxes::create(user, &mailbox, &special_use, unknown_use).await
+            mailboxes::create(user, &mailbox, &special_use, unknown_use, &cx.service.keeper).await
         }
-        c::Authenticated::Delete(mailbox) => mailboxes::delete(user, &mailbox).await,
+        c::Authenticated::Delete(mailbox) => mailboxes::delete(user, &mailbox, &cx.service.keeper).await,
         c::Authenticated::Rename { from, to } => mailboxes::rename(user, &from, &to).await,
         c::Authenticated::Subscribe(m) => mailboxes::subscribe(user, &m, Subscribed::Yes).await,
         c::Authenticated::Unsubscribe(m) => mailboxes::subscribe(user, &m, Subscribed::No).await,
@@ -202,6 +202,9 @@ async fn by_name(
         c::Authenticated::Lsub { reference, pattern } => list::lsub(user, &reference, &pattern, cx).await,
         c::Authenticated::Namespace => Ok(mailboxes::namespace(cx)),
         c::Authenticated::Status { mailbox, items } => status::run(user, &mailbox, &items, cx).await,
+        c::Authenticated::GetQuota { root } => quota::of_root(user, &root, cx).await,
+        c::Authenticated::GetQuotaRoot(mailbox) => quota::of_mailbox(user, &mailbox, cx).await,
+        c::Authenticated::SetQuota { root } => Ok(quota::set(&root)),
         c::Authenticated::Append { mailbox, messages } => append::run(user, &mailbox, messages, cx).await,
         // SELECT, EXAMINE and IDLE change or need the state: the caller has them.
         c::Authenticated::Select(_) | c::Authenticated::Examine(_) | c::Authenticated::Idle => {
@@ -248,6 +251,7 @@ async fn in_mailbox(
         }
         c::Selected::Close => {
             let expunged = close(&selected).await;
+            cx.service.keeper.stored(&selected.user.account).await;
             let answer = expunged.map(|()| Some(Done::ok("CLOSE completed")));
             return (State::Authenticated(selected.user), answer);
         }

@@ -22,5 +22,5 @@ pub mod transfer;
 pub mod view;
 pub mod wire;
 
-pub use command::login::place;
+pub use culver_keeper::place;
 pub use service::{ImapService, ImapSettings};

@@ -3,6 +3,7 @@
 use culver_auth::{Auth, Peer, Secured};
 use culver_events::{Events, Origin, Transport};
 use culver_imap::capability::{Circumstances, Literals, Login};
+use culver_keeper::Keeper;
 use culver_net::{BoxFuture, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_store::Store;
 use std::collections::BTreeSet;
@@ -64,6 +65,8 @@ pub struct ImapService {
     pub auth: Arc<Auth>,
     /// Where the mail is.
     pub store: Arc<dyn Store>,
+    /// Keeps accounts to their quota.
+    pub keeper: Arc<Keeper>,
     /// For STARTTLS; `None` when there is no certificate.
     pub tls: Option<TlsAcceptor>,
     /// What happened.

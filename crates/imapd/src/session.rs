@@ -5,6 +5,7 @@
 //! skipped is announced by a client that does not wait. By nothing else: what cannot be parsed is BAD, what breaks
 //! is NO, and the next command is read.
 
+use crate::command::append;
 use crate::context::Context;
 use crate::dispatch;
 use crate::service::{self, ImapService};
@@ -57,6 +58,7 @@ pub async fn run(service: Arc<ImapService>, conn: Connection, shutdown: Shutdown
         shutdown,
         tag: String::new(),
         aside: Vec::new(),
+        admitted: 0,
         failed_logins: 0,
     };
     Session { cx, framer: Framer::new(Limits::default()), state: State::NotAuthenticated }.serve().await;
@@ -123,6 +125,7 @@ impl Session {
     async fn read(&mut self) -> Result<Read, Stop> {
         let mut spool: Option<Box<dyn Spool>> = None;
         self.cx.aside.clear();
+        self.cx.admitted = 0;
         loop {
             if self.cx.wire.input().is_empty() {
                 if !self.framer.partial().is_empty() {
@@ -247,7 +250,14 @@ impl Session {
         {
             return Err(Refusal::TooBig { limit }.into());
         }
-        let (Name::Known(name), false, Some(user)) = (name, small, self.state.user()) else { return Ok(()) };
+        let (Name::Known(name), Some(user)) = (name, self.state.user()) else { return Ok(()) };
+        if self.cx.admitted == 0 {
+            append::admit(user, &name, announced.size, 1, &self.cx.service.keeper).await?;
+        }
+        self.cx.admitted += 1;
+        if small {
+            return Ok(());
+        }
         let opened = user.mail.spool(&name).await.map_err(|f| match f {
             Failure::Refused(Refusal::NonExistent) => Refusal::TryCreate.into(),
             other => other,

@@ -56,6 +56,8 @@ impl Enabled {
 pub struct Authenticated {
     /// Canonical name.
     pub name: Arc<str>,
+    /// As the directory had it at login.
+    pub account: Arc<culver_directory::Account>,
     /// The user's mail.
     pub mail: Arc<dyn culver_store::Account>,
     /// Extensions switched on.

@@ -6,10 +6,10 @@ use crate::notice::{Notice, Notices};
 use crate::standing::{Full, Standing, Verdict, place};
 use crate::templates::Language;
 use culver_base::MailboxName;
-use culver_directory::builtin::{Builtin, Changed, Kept, Problem, SetLimits};
+use culver_directory::builtin::{Builtin, Changed, Kept, KeptAccount, Problem, SetLimits};
 use culver_directory::{Account, Directory, Login};
 use culver_events::{Event, Events};
-use culver_quota::{Fit, Limits, Policy, Resource, Room, State, Step, Usage, enable, fit, step};
+use culver_quota::{Enabling, Fit, Limits, Policy, Resource, Room, State, Step, Usage, enable, fit, step};
 use culver_store::{AccountUsage, Failure, Look, Store};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
@@ -90,8 +90,8 @@ pub struct Parts {
 pub struct Keeper {
     parts: Parts,
     settings: Mutex<Arc<KeeperSettings>>,
-    /// Standings of accounts that are not simply within.
-    known: Mutex<HashMap<String, Standing>>,
+    /// Standings of accounts that are not simply within; `None` until they were looked at.
+    known: Mutex<HashMap<String, Option<Standing>>>,
     /// Usages that are not written down yet.
     seen: Mutex<HashMap<String, (u64, u64, i64)>>,
     /// Accounts with something to be told.
@@ -231,7 +231,9 @@ impl Keeper {
     /// # Errors
     /// When the account's mail cannot be looked at.
     pub async fn standing(&self, account: &Account) -> Result<Standing, Failure> {
-        self.look(account, Look::Now).await
+        // Whoever asks may have logged in long ago.
+        let now = self.account(&account.name).await;
+        self.look(now.as_deref().unwrap_or(account), Look::Now).await
     }
 
     /// Something was stored or expunged: takes the steps that follow from it. Failures are logged, nothing else.
@@ -243,7 +245,16 @@ impl Keeper {
 
     /// What a user should know when logging in, as far as it was looked at.
     pub fn alert(&self, account: &Account) -> Option<String> {
-        self.known.lock().get(&account.name).and_then(Standing::alert)
+        self.known.lock().get(&account.name)?.as_ref()?.alert()
+    }
+
+    /// The same at a login, where it is worth a look. Costs nothing for those who are within.
+    pub async fn greeting(&self, account: &Account) -> Option<String> {
+        let known = self.known.lock().get(&account.name).cloned()?;
+        match known {
+            Some(standing) => standing.alert(),
+            None => self.look(account, Look::Known).await.ok()?.alert(),
+        }
     }
 
     /// What an account may keep.
@@ -271,6 +282,29 @@ impl Keeper {
         let mistaken = counted.mistaken;
         self.look(account, Look::Known).await?;
         Ok(mistaken)
+    }
+
+    /// What is kept of all accounts that were ever looked at and have a limit, sorted by name.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn all(&self) -> Result<Vec<KeptAccount>, Problem> {
+        self.keep_usages().await;
+        self.builtin(|builtin| builtin.quotas()).await
+    }
+
+    /// Changes the limits that are set here for an account of any source, or for a domain. Gives the name under which
+    /// they stand.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn set_limits(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut SetLimits) + Send + 'static,
+    ) -> Result<String, Problem> {
+        let name = name.to_owned();
+        self.builtin(move |builtin| builtin.set_limits(&name, change)).await
     }
 
     /// Enables receiving again, by hand. `false`: it was not disabled.
@@ -306,6 +340,12 @@ impl Keeper {
         };
         let (now, settings) = (self.parts.clock.now(), self.settings());
         let mut checks = 0;
+        {
+            let mut known = self.known.lock();
+            for (name, _) in all.iter().filter(|(_, kept)| state_of(kept) != State::Within) {
+                known.entry(name.clone()).or_insert(None);
+            }
+        }
         for (name, kept) in all {
             if !kept.pending.is_empty() {
                 self.untold.lock().insert(name.clone());
@@ -315,6 +355,8 @@ impl Keeper {
                 State::Over { since } => {
                     since > now || state_of(&kept).due(&settings.policy).is_some_and(|due| due <= now)
                 }
+                // Whoever deleted something may have done so where nobody told us.
+                State::Disabled { .. } => settings.policy.enabling == Enabling::ByItself,
                 _ => false,
             };
             let check = settings.check_every > 0
@@ -457,7 +499,13 @@ impl Keeper {
             self.seen.lock().insert(account.name.clone(), (counted.storage, counted.messages, now));
         }
         let hand = match state_of(&kept) {
-            State::Disabled { .. } if kept.switched && account.receive.off().is_none() => Hand::Enabled,
+            // Not by what a session knows that began before.
+            State::Disabled { .. } if kept.switched && account.receive.off().is_none() => {
+                match self.account(&account.name).await {
+                    Some(now) if now.receive.off().is_none() => Hand::Enabled,
+                    _ => Hand::Off,
+                }
+            }
             _ => Hand::Off,
         };
         let policy = &self.settings().policy;
@@ -470,7 +518,7 @@ impl Keeper {
         if state == State::Within {
             known.remove(&account.name);
         } else {
-            known.insert(account.name.clone(), standing.clone());
+            known.insert(account.name.clone(), Some(standing.clone()));
         }
         Ok(standing)
     }

@@ -11,6 +11,11 @@ use std::time::Duration;
 /// An answer takes no longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Does a server with this `state_dir` run?
+pub fn answers(state_dir: &Path) -> bool {
+    UnixStream::connect(super::path(state_dir)).is_ok()
+}
+
 /// Asks the running server with this `state_dir`.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 mod client;
 mod server;
 
-pub use client::ask;
+pub use client::{answers, ask};
 pub use server::{AuthVerbs, Control};
 
 use async_trait::async_trait;

@@ -111,6 +111,10 @@ fn settings(dir: &Path) -> Result<Settings> {
     for directory in &mut settings.directory {
         directory.home = format!("{root}/mail/%u");
     }
+    // Limits that nobody reaches, so that clients have something to show.
+    settings.quota.storage = culver_config::Size(100 << 30);
+    settings.quota.messages = 10_000_000;
+    settings.quota.mailboxes = 10_000;
     "~/Mail".clone_into(&mut settings.mail.location);
     Ok(settings)
 }

@@ -9,6 +9,8 @@ pub(crate) mod enable;
 pub(crate) mod examine;
 pub(crate) mod expunge;
 pub(crate) mod fetch;
+pub(crate) mod getquota;
+pub(crate) mod getquotaroot;
 pub(crate) mod id;
 pub(crate) mod list;
 pub(crate) mod login;
@@ -17,6 +19,7 @@ pub(crate) mod r#move;
 pub(crate) mod rename;
 pub(crate) mod search;
 pub(crate) mod select;
+pub(crate) mod setquota;
 pub(crate) mod sort;
 pub(crate) mod status;
 pub(crate) mod store;
@@ -149,6 +152,18 @@ pub enum Authenticated<'a> {
         /// What of it.
         items: Vec<StatusItem>,
     },
+    /// GETQUOTA (RFC 9208)
+    GetQuota {
+        /// Name of a quota root.
+        root: Cow<'a, [u8]>,
+    },
+    /// GETQUOTAROOT (RFC 9208)
+    GetQuotaRoot(Name),
+    /// SETQUOTA (RFC 9208)
+    SetQuota {
+        /// Name of a quota root.
+        root: Cow<'a, [u8]>,
+    },
     /// APPEND, one or several messages (RFC 3502).
     Append {
         /// Where to.
@@ -250,6 +265,8 @@ pub enum StatusItem {
     Unseen,
     /// DELETED
     Deleted,
+    /// DELETED-STORAGE (RFC 9208)
+    DeletedStorage,
     /// SIZE
     Size,
     /// HIGHESTMODSEQ (RFC 7162)

@@ -1,4 +1,5 @@
-//! STATUS (RFC 9051 §6.3.11), with HIGHESTMODSEQ (RFC 7162 §3.1.7), SIZE (RFC 8438) and APPENDLIMIT (RFC 7889).
+//! STATUS (RFC 9051 §6.3.11), with HIGHESTMODSEQ (RFC 7162 §3.1.7), SIZE (RFC 8438), APPENDLIMIT
+//! (RFC 7889) and DELETED-STORAGE (RFC 9208 §4.1.4).
 
 use super::{Authenticated, StatusItem};
 use crate::grammar::{List, Parser};
@@ -36,6 +37,7 @@ fn status_att(p: &mut Parser<'_>) -> Result<StatusItem, Malformed> {
         "UIDVALIDITY" => StatusItem::UidValidity,
         "UNSEEN" => StatusItem::Unseen,
         "DELETED" => StatusItem::Deleted,
+        "DELETED-STORAGE" => StatusItem::DeletedStorage,
         "SIZE" => StatusItem::Size,
         "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
         "APPENDLIMIT" => StatusItem::AppendLimit,

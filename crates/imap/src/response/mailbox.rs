@@ -155,6 +155,7 @@ pub fn status_response(
             StatusItem::UidValidity => b"UIDVALIDITY ",
             StatusItem::Unseen => b"UNSEEN ",
             StatusItem::Deleted => b"DELETED ",
+            StatusItem::DeletedStorage => b"DELETED-STORAGE ",
             StatusItem::Size => b"SIZE ",
             StatusItem::HighestModSeq => b"HIGHESTMODSEQ ",
             StatusItem::AppendLimit => b"APPENDLIMIT ",

@@ -5,8 +5,10 @@ use crate::names;
 use crate::state::Authenticated;
 use crate::stop::{Code, Done, Stop};
 use bytes::Bytes;
+use culver_base::MailboxName;
 use culver_imap::command::{AppendMessage, Literal, Name};
 use culver_imap::response::Code as WireCode;
+use culver_keeper::{Keeper, Verdict};
 use culver_store::{Failure, NewMessage, Refusal, Spooled};
 
 /// APPEND. All messages are stored or none.
@@ -46,7 +48,37 @@ pub async fn run(
         };
         new.push(NewMessage { body, flags: message.flags, internal_date: message.date });
     }
+    if cx.admitted != 1 || new.len() != 1 {
+        let octets = new.iter().map(|message| match &message.body {
+            Spooled::Memory(bytes) => bytes.len() as u64,
+            Spooled::Engine { size, .. } => *size,
+            // Made by deliveries alone.
+            Spooled::Shared(shared) => shared.head().len() as u64 + shared.body().len(),
+        });
+        let octets = octets.sum();
+        admit(user, name, octets, new.len() as u64, &cx.service.keeper).await?;
+    }
     let appended = target.append(new).await?;
+    cx.service.keeper.stored(&user.account).await;
     let code = Code::AppendUid(appended.uid_validity, appended.uids.into_iter().collect());
     Ok(Done::ok("APPEND completed").with(code))
+}
+
+/// Is there room? Before a literal is taken where possible, so that nobody uploads in vain.
+pub async fn admit(
+    user: &Authenticated,
+    mailbox: &MailboxName,
+    octets: u64,
+    messages: u64,
+    keeper: &Keeper,
+) -> Result<(), Stop> {
+    match keeper.room(&user.account, mailbox, octets, messages).await? {
+        // Whether mail is received from others is no matter here.
+        Verdict::Fits | Verdict::Disabled { .. } => Ok(()),
+        Verdict::TooBig { limit } => Err(Refusal::TooBig { limit }.into()),
+        Verdict::Over { text, .. } => {
+            let text = format!("{text}; delete something first. Reading, moving and deleting work");
+            Err(Refusal::OverQuota(text).into())
+        }
+    }
 }

@@ -7,8 +7,9 @@ use crate::transfer;
 use culver_imap::command::Transfer;
 
 /// COPY and UID COPY.
-pub async fn run(selected: &mut Selected, cmd: Transfer, _cx: &mut Context) -> Result<Done, Stop> {
+pub async fn run(selected: &mut Selected, cmd: Transfer, cx: &mut Context) -> Result<Done, Stop> {
     selected.present()?;
     let done = transfer::run(selected, &cmd, culver_store::Transfer::Copy).await?;
+    cx.service.keeper.stored(&selected.user.account).await;
     Ok(Done::ok("COPY completed").with(done.and_then(transfer::copy_uid)))
 }

@@ -6,7 +6,7 @@ use crate::state::{Authenticated, Enabled};
 use crate::stop::{Code, Done, Stop};
 use culver_auth::Denied;
 use culver_events::Event;
-use culver_imap::response::Code as WireCode;
+use culver_imap::response::{self, Code as WireCode, Condition};
 use std::sync::Arc;
 
 /// LOGIN.
@@ -33,13 +33,18 @@ pub async fn open(
     let place = account.place();
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
-    let user = Authenticated { name: account.name.as_str().into(), mail, enabled: Enabled::default(), seat };
+    if let Some(text) = cx.service.keeper.greeting(&account).await {
+        // RFC 9051 §7.1: ALERT is shown to the user.
+        response::status(&mut cx.wire.out, None, Condition::Ok, Some(&WireCode::Alert), &text);
+    }
+    let user = Authenticated {
+        name: account.name.as_str().into(),
+        account,
+        mail,
+        enabled: Enabled::default(),
+        seat,
+    };
     Ok((user, Done::ok("Logged in").with(Code::Capability)))
-}
-
-/// Where the account's mail lies, as the store wants it.
-pub fn place(account: &culver_directory::Account) -> culver_store::Place {
-    account.place()
 }
 
 /// What a client reads when it is not let in (RFC 5530 §3), and the count of failures of this connection.

@@ -10,6 +10,7 @@ use culver_base::mailbox_name::SEPARATOR;
 use culver_imap::Dialect;
 use culver_imap::command::Name;
 use culver_imap::response::{self, Code as WireCode, Namespace};
+use culver_keeper::Keeper;
 use culver_store::{Refusal, Subscribed};
 
 /// CREATE, with special uses (RFC 6154 §3).
@@ -18,6 +19,7 @@ pub async fn create(
     mailbox: &Name,
     uses: &[SpecialUse],
     unknown_use: Option<&str>,
+    keeper: &Keeper,
 ) -> Result<Done, Stop> {
     let name = names::known(mailbox)?;
     if name.is_inbox() {
@@ -32,17 +34,22 @@ pub async fn create(
         let text = format!("{} is a view that this server does not make", wrong.as_str());
         return Ok(Done::no(Code::Plain(WireCode::UseAttr), text));
     }
+    if let Some(limit) = keeper.too_many_mailboxes(&user.account).await? {
+        let text = format!("The account may have {limit} mailboxes, and it has them: delete one first");
+        return Err(Refusal::OverQuota(text).into());
+    }
     user.mail.create(name, uses).await?;
     Ok(Done::ok("CREATE completed"))
 }
 
 /// DELETE.
-pub async fn delete(user: &Authenticated, mailbox: &Name) -> Result<Done, Stop> {
+pub async fn delete(user: &Authenticated, mailbox: &Name, keeper: &Keeper) -> Result<Done, Stop> {
     let name = names::known(mailbox)?;
     if name.is_inbox() {
         return Err(Refusal::Cannot("INBOX cannot be deleted".into()).into());
     }
     user.mail.delete(name).await?;
+    keeper.stored(&user.account).await;
     Ok(Done::ok("DELETE completed"))
 }
 

@@ -12,6 +12,7 @@ pub mod list;
 pub mod login;
 pub mod mailboxes;
 pub mod r#move;
+pub mod quota;
 pub mod search;
 pub mod select;
 pub mod sort;

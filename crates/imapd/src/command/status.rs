@@ -1,4 +1,5 @@
-//! STATUS (RFC 9051 §6.3.11; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889).
+//! STATUS (RFC 9051 §6.3.11; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889;
+//! DELETED-STORAGE: RFC 9208 §4.1.4).
 
 use crate::context::Context;
 use crate::names;
@@ -48,6 +49,7 @@ pub async fn values(
         StatusItem::UidValidity => Some(u64::from(now.uid_validity.get())),
         StatusItem::Unseen => Some(counts.unseen as u64),
         StatusItem::Deleted => Some(counts.deleted as u64),
+        StatusItem::DeletedStorage => Some(mailbox.usage().deleted.storage),
         StatusItem::Size => Some(size),
         StatusItem::HighestModSeq => Some(now.highest_mod_seq.get()),
         StatusItem::AppendLimit => append_limit,

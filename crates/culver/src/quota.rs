@@ -1,0 +1,166 @@
+//! Quota in the program: the keeper is put together, delivery asks it, and `culver quota`.
+
+use crate::{WithConfig, config_command, parts, state_lock};
+use anyhow::Result;
+use async_trait::async_trait;
+use culver_base::MailboxName;
+use culver_config::Settings;
+use culver_config::settings as set;
+use culver_deliver::Quota;
+use culver_directory::{Account, Directory, Resolved, Target};
+use culver_events::Events;
+use culver_keeper::{Full, InboxNotices, Keeper, KeeperSettings, Verdict, WallClock};
+use culver_lookupd::{ByDirectory, Recipients};
+use culver_store::Store;
+use std::sync::Arc;
+
+/// Keeps accounts to their quota. Its states lie in the built-in directory's file, whatever the sources are.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn keeper(
+    settings: &Settings,
+    directory: Arc<Directory>,
+    store: Arc<dyn Store>,
+    events: Events,
+) -> Result<Arc<Keeper>> {
+    parts::make_state_dir(settings)?;
+    let builtin = Arc::new(crate::sources::builtin(settings, &set::Directory::default())?);
+    let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
+    let notices = Arc::new(InboxNotices::new(store.clone(), from));
+    let parts = culver_keeper::Parts {
+        builtin,
+        directory,
+        store,
+        notices,
+        hooks: Vec::new(),
+        events,
+        clock: Arc::new(WallClock),
+    };
+    Ok(Arc::new(Keeper::new(parts, self::settings(settings))))
+}
+
+/// What is kept to.
+pub fn settings(settings: &Settings) -> KeeperSettings {
+    let quota = &settings.quota;
+    let some = |n: u64| Some(n).filter(|n| *n > 0);
+    let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    let policy = culver_quota::Policy {
+        warnings: quota.warnings.iter().filter_map(|w| u8::try_from(*w).ok()).collect(),
+        hysteresis: u8::try_from(quota.hysteresis).unwrap_or(100).min(100),
+        grace: seconds(quota.grace),
+        enabling: match quota.enabling {
+            set::Enabling::ByHand => culver_quota::Enabling::ByHand,
+            set::Enabling::ByItself => culver_quota::Enabling::ByItself,
+        },
+    };
+    let extras = settings.mailbox.iter().filter(|m| m.quota_extra > 0);
+    KeeperSettings {
+        policy: policy.tidied(),
+        limits: culver_quota::Limits {
+            storage: some(quota.storage.0),
+            messages: some(quota.messages.into()),
+            message_size: some(quota.message_size.0),
+            mailboxes: some(quota.mailboxes.into()),
+        },
+        last_message: quota.last_message.0,
+        extras: extras
+            .map(|m| culver_keeper::Extra { mailbox: MailboxName::new(&m.name), percent: m.quota_extra })
+            .collect(),
+        full: match settings.deliver.over_quota {
+            set::OverQuota::Defer => Full::Later,
+            set::OverQuota::Reject => Full::Never,
+        },
+        language: culver_keeper::templates::Language::parse(&quota.language).unwrap_or_default(),
+        check_every: seconds(quota.cross_check),
+    }
+}
+
+/// What delivery asks.
+pub struct ForDelivery(pub Arc<Keeper>);
+
+#[async_trait]
+impl Quota for ForDelivery {
+    async fn admit(
+        &self,
+        account: &Account,
+        mailbox: &MailboxName,
+        octets: u64,
+    ) -> culver_store::Result<culver_deliver::Verdict> {
+        use culver_deliver::Verdict as V;
+        Ok(match self.0.admit(account, mailbox, octets, 1).await? {
+            Verdict::Fits => V::Fits,
+            Verdict::Over { text, .. } => V::Over { text },
+            Verdict::TooBig { limit } => V::TooBig { limit },
+            Verdict::Disabled { reason, .. } => V::Disabled { reason },
+        })
+    }
+
+    async fn stored(&self, account: &Account) {
+        self.0.stored(account).await;
+    }
+}
+
+/// What an MTA hears before a message comes: routes and switches, and the quota of whoever would get it.
+pub struct ForLookups {
+    /// Routes and switches.
+    pub routes: ByDirectory,
+    /// Keeps accounts to their quota.
+    pub keeper: Arc<Keeper>,
+}
+
+#[async_trait]
+impl Recipients for ForLookups {
+    async fn verdict(&self, address: &str, octets: u64) -> culver_lookupd::Verdict {
+        use culver_lookupd::Verdict as V;
+        let taken = self.routes.verdict(address, octets).await;
+        if taken != V::Taken {
+            return taken;
+        }
+        let Ok(Resolved::Targets(targets)) = self.routes.0.resolve(address).await else { return taken };
+        // With several targets delivery decides for each of them.
+        let [Target::Mailbox { account, .. }] = &targets[..] else { return taken };
+        match self.keeper.admit(account, &MailboxName::inbox(), octets, 1).await {
+            Ok(Verdict::Fits) => V::Taken,
+            Ok(Verdict::Over { text, answer: Full::Later }) => V::Refused(format!("452 4.2.2 {text}")),
+            Ok(Verdict::Over { text, answer: Full::Never }) => V::Refused(format!("552 5.2.2 {text}")),
+            Ok(Verdict::TooBig { limit }) => V::Refused(format!(
+                "552 5.2.3 The message is larger than {limit} octets, the most that is stored here"
+            )),
+            Ok(Verdict::Disabled { reason, .. }) => V::Refused(format!("550 5.2.1 {reason}")),
+            Err(error) => {
+                tracing::warn!(%address, %error, "the quota cannot be looked at for now");
+                V::Taken
+            }
+        }
+    }
+}
+
+/// `culver quota`: asks the running server; without one, does it here.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn run(with: &WithConfig<culver_admin::QuotaCommand>) -> Result<()> {
+    let settings = config_command::read(&with.config)?.settings;
+    let (verb, arguments) = with.command.request()?;
+    let answer = if culver_admin::control::answers(&settings.state_dir) {
+        culver_admin::control::ask(&settings.state_dir, verb, arguments)?
+    } else {
+        let _alone = state_lock::StateLock::alone(&settings.state_dir)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(async {
+            let directory = parts::directory(&settings)?;
+            let store = Arc::new(parts::store(&settings)?);
+            let events = parts::events(&settings)?;
+            let keeper = keeper(&settings, directory.clone(), store.clone(), events)?;
+            let verbs = culver_admin::quota::QuotaVerbs { keeper: keeper.clone(), directory };
+            let answer = verbs.answer(verb, &arguments.into()).await.map_err(anyhow::Error::msg);
+            keeper.tick().await;
+            keeper.keep_usages().await;
+            store.close().await;
+            answer
+        })?
+    };
+    println!("{}", with.command.shown(&answer));
+    Ok(())
+}
