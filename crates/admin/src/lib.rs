@@ -18,5 +18,5 @@ pub use domain::{DomainCommand, run_domain};
 pub use error::AdminError;
 pub use password::{AskPassword, Terminal};
 pub use quota::QuotaCommand;
-pub use route::{ActionArgs, RouteCommand, run_route};
+pub use route::{ActionArgs, RouteCommand, add_route, change_route, run_route};
 pub use user::{ChangeArgs, Or, PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};

@@ -123,9 +123,7 @@ pub async fn run_route(
     match command {
         RouteCommand::Add { address, action, json } => {
             let action = wanted(address, action);
-            let canonical = builtin.canonical(address)?;
-            check(canonical.as_deref().unwrap_or(address), &action, builtin, directory).await?;
-            let address = builtin.add_route(address, &action)?;
+            let address = add_route(address, &action, builtin, directory).await?;
             Ok(told(json, &address, format!("Mail for {address} {}", does(&action))))
         }
         RouteCommand::Change { address, action, also, not, json } => {
@@ -134,9 +132,7 @@ pub async fn run_route(
             } else {
                 edited(&builtin.route_at(address)?, address, action, also, not)?
             };
-            let canonical = builtin.canonical(address)?;
-            check(canonical.as_deref().unwrap_or(address), &action, builtin, directory).await?;
-            let address = builtin.change_route(address, &action)?;
+            let address = change_route(address, &action, builtin, directory).await?;
             Ok(told(json, &address, format!("Mail for {address} {}", does(&action))))
         }
         RouteCommand::List { domain, to, json } => {
@@ -215,6 +211,34 @@ pub async fn run_route(
     }
 }
 
+/// Adds a route whose targets all reach somebody. Gives its address in the primary domain.
+///
+/// # Errors
+/// When a target would reach nobody or lead back, and as [`Builtin::add_route`].
+pub async fn add_route(
+    address: &str,
+    action: &Action,
+    builtin: &Builtin,
+    directory: &Directory,
+) -> Result<String, AdminError> {
+    check(address, action, builtin, directory).await?;
+    Ok(builtin.add_route(address, action)?)
+}
+
+/// Gives a route another action, if its targets all reach somebody. Gives its address in the primary domain.
+///
+/// # Errors
+/// When a target would reach nobody or lead back, and as [`Builtin::change_route`].
+pub async fn change_route(
+    address: &str,
+    action: &Action,
+    builtin: &Builtin,
+    directory: &Directory,
+) -> Result<String, AdminError> {
+    check(address, action, builtin, directory).await?;
+    Ok(builtin.change_route(address, action)?)
+}
+
 fn wanted(address: &str, args: &ActionArgs) -> Action {
     match &args.reject {
         Some(text) => Action::Reject(text.clone()),
@@ -269,6 +293,8 @@ async fn check(
     directory: &Directory,
 ) -> Result<(), AdminError> {
     let Action::Deliver(targets) = action else { return Ok(()) };
+    let canonical = builtin.canonical(address)?;
+    let address = canonical.as_deref().unwrap_or(address);
     let own = Login::parse(address.as_bytes()).ok();
     let account = match &own {
         Some(own) => directory.find(own).await?,

@@ -10,8 +10,10 @@ use crate::penalty::{Penalties, network};
 use crate::policy::{Attempted, Ended, Policy, Verdict};
 use crate::scheme::{Make, Stored, make};
 use crate::seats::{Seat, Seats};
+use async_trait::async_trait;
 use culver_directory::{
-    Account, AppPassword, Directory, Login, Outage, Proof, Secret, Source, TokenVerifier,
+    Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier,
+    Verdict as Checked,
 };
 use culver_events::{Attempt, Event, Events, Origin, Transport};
 use culver_sasl::{Mechanism, scram};
@@ -220,6 +222,12 @@ pub(crate) struct Found {
     master: bool,
 }
 
+impl Found {
+    fn into_master(self) -> Self {
+        Self { master: true, ..self }
+    }
+}
+
 impl Auth {
     /// Over a directory, with nothing remembered.
     pub fn new(directory: Arc<Directory>, settings: AuthSettings, events: Events) -> Arc<Self> {
@@ -325,7 +333,7 @@ impl Auth {
             self.admit(peer, Delay::default())?;
             let mut claim = self.claim(user, b"")?;
             self.ask_policy(&mut claim, b"", peer).await?;
-            let found = self.find(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let found = self.find_stored(&claim, peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.stored(&found.account, peer)?;
             let clear = stored.as_ref().and_then(Stored::clear);
             let clear = clear
@@ -373,29 +381,66 @@ impl Auth {
         self.admit(peer, delay)?;
         let mut claim = self.claim(user, authorize)?;
         self.ask_policy(&mut claim, password, peer).await?;
-        let Some(found) = self.find(&claim, peer).await? else {
-            // As much work as for an account that exists.
-            let seed = self.seed(claim.login.as_str());
-            let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
-            let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
-            let guess = self.fingerprint(&password);
-            self.hash(move || stored.verify(&password)).await;
-            return Err(No::wrong("unknown user").guessed(guess));
-        };
-        if app_password::can_be(password)
-            && let all = self.app_passwords(&found.account, peer).await?
-            && let Some(one) = app_password::which(&all, password)
-        {
-            return self.let_in_by(one, found, &claim, peer).await;
-        }
-        if password.is_empty()
-            || password.len() > LONGEST_PASSWORD
-            || !self.is_right(&found.account, password, peer).await?
-        {
-            let guess = self.fingerprint(password);
-            return Err(No::wrong("password mismatch").of(&found.account).guessed(guess));
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
+        let prover = PasswordProver { auth: self, password, peer, device: Mutex::default() };
+        let found = self.prove_password(&prover, &claim, password, peer).await?;
+        if let Some(one) = prover.device.into_inner() {
+            return self.let_in_by(&one, found, &claim, peer).await;
         }
         self.let_in(found, &claim, peer).await
+    }
+
+    /// Whose password it is: a master's when somebody wants to be somebody else, else an account's.
+    async fn prove_password(
+        &self,
+        prover: &PasswordProver<'_>,
+        claim: &Claim,
+        password: &[u8],
+        peer: &Peer,
+    ) -> Result<Found, No> {
+        let outage = |why| self.outage(&why, peer);
+        let directory = &self.backends.directory;
+        if claim.target.is_some() {
+            if let Some(masters) = &self.backends.masters
+                && let Some(account) = masters.find(&claim.login).await.map_err(outage)?
+            {
+                let verdict = prover.prove(&**masters, &claim.login, &account).await.map_err(outage)?;
+                return match verdict {
+                    Checked::Right => Ok(Found { account, master: true }),
+                    _ => Err(No::wrong("password mismatch").of(&account).guessed(self.fingerprint(password))),
+                };
+            }
+            match directory.authenticate_master(&claim.login, prover).await.map_err(outage)? {
+                // Nobody of the masters; accounts can be masters too.
+                Outcome::Wrong { account: None } => {}
+                outcome => return self.proved(outcome, claim, password).await.map(Found::into_master),
+            }
+        }
+        let outcome = directory.authenticate(&claim.login, prover).await.map_err(outage)?;
+        self.proved(outcome, claim, password).await
+    }
+
+    async fn proved(&self, outcome: Outcome, claim: &Claim, password: &[u8]) -> Result<Found, No> {
+        match outcome {
+            Outcome::Right(account) => Ok(Found { master: account.master, account }),
+            Outcome::Wrong { account: Some(account) } => {
+                Err(No::wrong("password mismatch").of(&account).guessed(self.fingerprint(password)))
+            }
+            Outcome::Wrong { account: None } => {
+                // As much work as for an account that exists.
+                let seed = self.seed(claim.login.as_str());
+                let password = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
+                let stored = scram::Stored::impossible(scram::Hash::Sha256, &seed);
+                let guess = self.fingerprint(&password);
+                self.hash(move || stored.verify(&password)).await;
+                Err(No::wrong("unknown user").guessed(guess))
+            }
+            Outcome::Disabled { reason } => Err(No::because(Denied::Disabled { reason }, "account disabled")),
+            Outcome::Expired => {
+                let reason = "the password has expired, set a new one".to_owned();
+                Err(No::because(Denied::Disabled { reason }, "password expired"))
+            }
+        }
     }
 
     /// Is anybody let in on this connection?
@@ -434,19 +479,38 @@ impl Auth {
         claim.map_err(|why| No::syntax(why.to_string()))
     }
 
-    /// Whose proof is asked for: a master's when somebody wants to be somebody else, else an account's.
-    /// Nobody's who is blocked.
+    /// Who somebody is that proves it without a password: a master when they want to be somebody else, else an account.
+    /// Nobody who is blocked.
     pub(crate) async fn find(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
         self.not_blocked(Some(claim.login.as_str()), peer)?;
-        if claim.target.is_some()
-            && let Some(masters) = &self.backends.masters
-            && let Some(account) = masters.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?
-        {
-            return Ok(Some(Found { account, master: true }));
+        if let Some(found) = self.master(claim, peer).await? {
+            return Ok(Some(found));
         }
-        let account =
-            self.backends.directory.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
+        let directory = &self.backends.directory;
+        if directory.denies(&claim.login).await.map_err(|why| self.outage(&why, peer))? {
+            return Err(No::because(Denied::Disabled { reason: String::new() }, "account disabled"));
+        }
+        let account = directory.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
         Ok(account.map(|account| Found { master: account.master, account }))
+    }
+
+    /// The same with the password as it is stored, where a source has one that is.
+    pub(crate) async fn find_stored(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        self.not_blocked(Some(claim.login.as_str()), peer)?;
+        if let Some(found) = self.master(claim, peer).await? {
+            return Ok(Some(found));
+        }
+        let account = self.backends.directory.credentials(&claim.login).await;
+        let account = account.map_err(|why| self.outage(&why, peer))?;
+        Ok(account.map(|account| Found { master: account.master, account }))
+    }
+
+    async fn master(&self, claim: &Claim, peer: &Peer) -> Result<Option<Found>, No> {
+        let Some(masters) = self.backends.masters.as_ref().filter(|_| claim.target.is_some()) else {
+            return Ok(None);
+        };
+        let account = masters.find(&claim.login).await.map_err(|why| self.outage(&why, peer))?;
+        Ok(account.map(|account| Found { account, master: true }))
     }
 
     pub(crate) async fn app_passwords(&self, account: &Account, peer: &Peer) -> Result<Vec<AppPassword>, No> {
@@ -595,22 +659,40 @@ impl Auth {
         Stored::parse(text).map(Some).map_err(|why| self.fault(&account.name, &why.to_string(), peer))
     }
 
-    async fn is_right(&self, account: &Arc<Account>, password: &[u8], peer: &Peer) -> Result<bool, No> {
+    /// Does the password belong to this account, as the source describes it?
+    pub(crate) async fn is_right(
+        &self,
+        source: &dyn Source,
+        login: &Login,
+        account: &Arc<Account>,
+        password: &[u8],
+        peer: &Peer,
+    ) -> Result<Checked, Outage> {
+        let verdict = |right| if right { Checked::Right } else { Checked::Wrong };
+        if password.is_empty() || password.len() > LONGEST_PASSWORD {
+            return Ok(Checked::Wrong);
+        }
         let text = match &account.secret {
-            Secret::AnyPassword => return Ok(true),
-            Secret::None => return Ok(false),
+            Secret::AnyPassword => return Ok(Checked::Right),
+            Secret::None => return Ok(Checked::Wrong),
+            Secret::Ask => return source.check(login, password).await,
             Secret::Stored(text) => text,
         };
-        let unusable = |why: &str| self.fault(&account.name, why, peer);
+        let unusable = |why: &str| {
+            Outage::new(
+                source.name(),
+                format!("the stored password of {} cannot be used: {why}", account.name),
+            )
+        };
         let stored = Stored::parse(text).map_err(|why| unusable(&why.to_string()))?;
         let token = self.memory.cache.token(&account.name, text, password);
         if self.memory.cache.knows(&token, Instant::now().into_std()) {
-            return Ok(true);
+            return Ok(Checked::Right);
         }
         let (weak, scheme) = (stored.is_weak(), stored.scheme().to_owned());
         let (name, given) = (account.name.clone(), password.to_vec());
-        let verdict = self.hash(move || stored.verify(&given, &name)).await;
-        let right = verdict
+        let right = self.hash(move || stored.verify(&given, &name)).await;
+        let right = right
             .ok_or_else(|| unusable("the thread that hashes has ended"))?
             .map_err(|why| unusable(&why.to_string()))?;
         if right {
@@ -619,7 +701,7 @@ impl Auth {
                 self.tell_weak(&account.name, scheme);
             }
         }
-        Ok(right)
+        Ok(verdict(right))
     }
 
     /// Asks the policy service about a password that comes, or another proof that has none.
@@ -834,6 +916,34 @@ impl Auth {
         let count = attempts.entry(session.to_owned()).or_insert(0);
         *count += 1;
         *count
+    }
+}
+
+/// A password that was given, against what the sources know.
+struct PasswordProver<'a> {
+    auth: &'a Auth,
+    password: &'a [u8],
+    peer: &'a Peer,
+    /// The app password that it was, if it was one.
+    device: Mutex<Option<AppPassword>>,
+}
+
+#[async_trait]
+impl Prove for PasswordProver<'_> {
+    async fn prove(
+        &self,
+        source: &dyn Source,
+        login: &Login,
+        account: &Arc<Account>,
+    ) -> Result<Checked, Outage> {
+        if app_password::can_be(self.password) {
+            let all = self.auth.backends.directory.app_passwords(&account.name).await?;
+            if let Some(one) = app_password::which(&all, self.password) {
+                *self.device.lock() = Some(one.clone());
+                return Ok(Checked::Right);
+            }
+        }
+        self.auth.is_right(source, login, account, self.password, self.peer).await
     }
 }
 

@@ -194,7 +194,7 @@ impl Exchange {
         let mut claim = self.auth.claim(first.user.as_bytes(), authorize.as_bytes())?;
         self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
         let mut forms = Vec::new();
-        let (stored, found) = match self.auth.find(&claim, &self.peer).await? {
+        let (stored, found) = match self.auth.find_stored(&claim, &self.peer).await? {
             None => Err("unknown user"),
             Some(found) => {
                 if hash == Hash::Sha256 {
@@ -302,7 +302,8 @@ impl Exchange {
         let done = async {
             let mut claim = self.auth.claim(response.user, b"")?;
             self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
-            let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let found =
+                self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let states = stored.as_ref().and_then(Stored::cram_md5);
             let states = states.ok_or_else(|| No::wrong(OTHER_SCHEME).of(&found.account))?;
@@ -321,7 +322,8 @@ impl Exchange {
             let authorize = response.authorize.clone().unwrap_or_default();
             let mut claim = self.auth.claim(user.as_bytes(), authorize.as_bytes())?;
             self.auth.ask_policy(&mut claim, b"", &self.peer).await?;
-            let found = self.auth.find(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
+            let found =
+                self.auth.find_stored(&claim, &self.peer).await?.ok_or_else(|| No::wrong("unknown user"))?;
             let stored = self.auth.stored(&found.account, &self.peer)?;
             let (name, realm) = response.name_and_realm();
             let hashes = stored.and_then(|s| s.digest_md5(&found.account.name, name, realm));

@@ -2,7 +2,7 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{ForwardMethod, Pop3, Pop3Delete, Source, SpecialUse};
+use crate::settings::{Directory, ForwardMethod, Pop3, Pop3Delete, Serves, Source, SpecialUse};
 use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -112,11 +112,63 @@ pub fn check(parsed: &mut Parsed) {
                     "take it out, or write source = \"passwd-file\"",
                 );
             }
+            Source::Sql => crate::check_sources::sql(&here, d, &mut error),
+            Source::Static if d.fields.is_empty() && d.serves != Serves::Accounts => {
+                error(
+                    &here,
+                    "static accounts without any field: nobody could log in".to_owned(),
+                    "write `fields = [\"password={PLAIN}secret\"]`, or `serves = \"accounts\"`",
+                );
+            }
             _ => {}
         }
         let builtins = s.directory[..i].iter().filter(|o| o.source == Source::Builtin).count();
         if d.source == Source::Builtin && builtins > 0 {
             error(&here, "the built-in directory is named twice".to_owned(), "take one of them out");
+        }
+        if d.master && d.serves == Serves::Accounts {
+            error(
+                &format!("{here}.master"),
+                "master users are known by their passwords, and this source serves accounts only".to_owned(),
+                "take `serves` out",
+            );
+        }
+        if d.deny && d.master {
+            error(
+                &format!("{here}.deny"),
+                "deny and master together mean nothing".to_owned(),
+                "take one of them out",
+            );
+        }
+        if d.source == Source::Builtin && !d.fields.is_empty() {
+            error(
+                &format!("{here}.fields"),
+                "accounts of the built-in directory have no such fields".to_owned(),
+                "use `culver user`, or another source",
+            );
+        }
+        if d.allow_all_users && d.source != Source::Static {
+            error(
+                &format!("{here}.allow_all_users"),
+                "only static accounts can be for all".to_owned(),
+                "take it out, or write source = \"static\"",
+            );
+        }
+        for (k, domain) in d.domains.iter().enumerate() {
+            if domain.is_empty() || domain.contains(['@', '/', ' ']) {
+                let what = format!("entry {} of domains is no domain", k + 1);
+                error(&format!("{here}.domains"), what, "write it like \"example.org\"");
+            }
+        }
+        for (k, field) in d.fields.iter().enumerate() {
+            if field.starts_with('=') || field.is_empty() {
+                let what = format!("entry {} of fields has no name", k + 1);
+                error(
+                    &format!("{here}.fields"),
+                    what,
+                    "write `name=value`, such as \"userdb_quota_rule=*:storage=1G\"",
+                );
+            }
         }
         for (j, domain) in d.domain.iter().enumerate() {
             if domain.name.is_empty() {
@@ -127,6 +179,22 @@ pub fn check(parsed: &mut Parsed) {
                 );
             }
         }
+    }
+    let proves = |d: &Directory| d.serves != Serves::Accounts && !d.deny && !d.master;
+    if !s.directory.is_empty() && !s.directory.iter().any(proves) {
+        error(
+            "directory[0]",
+            "no source serves passwords: nobody could log in".to_owned(),
+            "take `serves` out of one",
+        );
+    }
+    let knows = |d: &Directory| d.serves != Serves::Passwords && !d.deny && !d.master;
+    if !s.directory.is_empty() && !s.directory.iter().any(knows) {
+        error(
+            "directory[0]",
+            "no source serves accounts: nobody would know where mail lies".to_owned(),
+            "take `serves` out of one, or add a [[directory]] with source = \"static\" and serves = \"accounts\"",
+        );
     }
     if s.directory.is_empty() {
         error(

@@ -8,6 +8,7 @@
 //! gives no settings that could be served with by mistake.
 
 mod check;
+mod check_sources;
 pub mod fuzz;
 mod item;
 mod nearest;

@@ -315,8 +315,8 @@ mod tests {
                 self.1 += 1;
                 assert!(row.doc.trim().ends_with(['.', '?']) && row.doc.len() > 10, "{}{}", self.0, row.name);
                 let mut text = format!("{}{} = {}\n", self.0, row.name, row.example);
-                if let Some((list, _)) = self.0.rsplit_once("]]\n") {
-                    text = format!("{list}]]\n{} = {}\n", row.name, row.example);
+                if let Some((list, within)) = self.0.rsplit_once("]]\n") {
+                    text = format!("{list}]]\n{within}{} = {}\n", row.name, row.example);
                 }
                 let parsed = crate::parse(&text);
                 let unknown =

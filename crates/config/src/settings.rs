@@ -214,19 +214,91 @@ choice! {
         "builtin" => Builtin,
         /// Dovecot's passwd-file.
         "passwd-file" => PasswdFile,
+        /// Queries on PostgreSQL, MySQL, MariaDB or SQLite.
+        "sql" => Sql,
+        /// Every account is the same but for its name.
+        "static" => Static,
     } default Builtin
+}
+
+choice! {
+    /// What a source is asked for.
+    Serves {
+        /// Passwords, and who the users are.
+        "both" => Both,
+        /// Passwords only.
+        "passwords" => Passwords,
+        /// Who the users are.
+        "accounts" => Accounts,
+    } default Both
+}
+
+choice! {
+    /// What follows from a source's answer.
+    Rule {
+        /// Yes, and nobody else is asked.
+        "return-ok" => ReturnOk,
+        /// No, and nobody else is asked.
+        "return-fail" => ReturnFail,
+        /// What earlier sources said stands.
+        "return" => Return,
+        /// Yes unless a later one says otherwise.
+        "continue-ok" => ContinueOk,
+        /// No unless a later one says otherwise.
+        "continue-fail" => ContinueFail,
+        /// As earlier sources said unless a later one says otherwise.
+        "continue" => Continue,
+    } default Continue
+}
+
+choice! {
+    /// When a source is passed over.
+    Skip {
+        /// Never.
+        "never" => Never,
+        /// When the password was proved already.
+        "authenticated" => Authenticated,
+        /// As long as it was not.
+        "unauthenticated" => Unauthenticated,
+    } default Never
 }
 
 section! {
     /// A source of accounts, once for each; they are asked in this order. Without any, the built-in directory is the only one.
     Directory {
         /// `builtin`: the directory in `state_dir`, edited by `culver user` and `culver domain`. `passwd-file`: a file as
-        /// Dovecot reads it.
+        /// Dovecot reads it. `sql`: your own queries. `static`: every account is the same but for its name.
         source: Source = Source::Builtin, Restart, "\"passwd-file\"";
-        /// The passwd-file. `%d` in it is the domain.
+        /// Its name in the log. Empty: what `source` says.
+        name: String = String::new(), Restart, "\"staff\"";
+        /// `both`: passwords, and who the users are. `passwords`: only whether a password is right (Dovecot's passdb); where the
+        /// mail lies says a later source. `accounts`: only who the users are (Dovecot's userdb).
+        serves: Serves = Serves::Both, Restart, "\"passwords\"";
+        /// It is asked for logins of these domains only. Empty: for all.
+        domains: Vec<String> = Vec::new(), Restart, "[\"example.org\"]";
+        /// What follows when it says yes.
+        result_success: Rule = Rule::ReturnOk, Restart, "\"continue-ok\"";
+        /// What follows when it says no: the user is unknown or the password wrong.
+        result_failure: Rule = Rule::Continue, Restart, "\"return-fail\"";
+        /// What follows when it cannot be asked. Whatever stands here, such a login fails for the moment, not for a wrong
+        /// password, unless another source says yes.
+        result_internalfail: Rule = Rule::Continue, Restart, "\"return-fail\"";
+        /// When it is passed over: `authenticated` when an earlier source has proved the password already, `unauthenticated` as
+        /// long as none has.
+        skip: Skip = Skip::Never, Restart, "\"authenticated\"";
+        /// Are the accounts that it knows not let in, whatever their password?
+        deny: bool = false, Restart, "true";
+        /// Does it have the passwords of master users, who log in as others? Nobody else is then looked for in it.
+        master: bool = false, Restart, "true";
+        /// The passwd-file, or the file of SQLite. `%d` in the name of a passwd-file is the domain.
         path: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/users\"";
-        /// The scheme of passwords in the file that name none.
+        /// The scheme of passwords that name none.
         default_scheme: String = "CRYPT".to_owned(), Restart, "\"SHA512-CRYPT\"";
+        /// Fields that every account has unless the source says otherwise, in Dovecot's words; those of the user's side begin with
+        /// `userdb_`. For `static` they are all there is.
+        fields: Vec<String> = Vec::new(), Restart, "[\"userdb_quota_rule=*:storage=1G\", \"allow_nets=192.0.2.0/24\"]";
+        /// With `static`: is every name an account? Otherwise the sources of passwords are asked whether they know it.
+        allow_all_users: bool = false, Restart, "true";
         /// The home of accounts of which the source knows none. `%u` is the address, `%n` its part before and `%d` that
         /// behind the @.
         home: String = "/var/vmail/%d/%n".to_owned(), Restart, "\"/srv/mail/%d/%n\"";
@@ -234,8 +306,82 @@ section! {
         uid: u32 = 0, Restart, "5000";
         /// The group id of accounts of which the source knows none. 0: the server's own.
         gid: u32 = 0, Restart, "5000";
+        [cache]: Cache;
+        [sql]: Sql;
         [[domain]]: Domain = Vec::new();
     }
+}
+
+section! {
+    /// What is remembered of a source's answers that is asked over the network or through another process (`sql`). A password that was right before and is wrong now is
+    /// looked up again, so a changed one counts at once.
+    Cache {
+        /// Answers about so many names, of each kind. 0: nothing is remembered.
+        entries: u32 = 10_000, Restart, "0";
+        /// An account is remembered so long.
+        ttl: Duration = Duration::from_secs(60), Restart, "\"1h\"";
+        /// That there is no such account is remembered so long.
+        negative_ttl: Duration = Duration::from_secs(10), Restart, "\"1m\"";
+        /// While the source cannot be asked, mail is still delivered to accounts that it knew so long ago at most, and who proved
+        /// their password is let in. Passwords themselves are not taken from there.
+        stale: Duration = Duration::from_secs(3600), Restart, "\"1d\"";
+    }
+}
+
+choice! {
+    /// A kind of database.
+    Driver {
+        /// PostgreSQL.
+        "postgresql" => PostgreSql,
+        /// MySQL or MariaDB.
+        "mysql" => MySql,
+        /// A file of SQLite.
+        "sqlite" => Sqlite,
+    } default PostgreSql
+}
+
+section! {
+    /// Queries (`source = "sql"`). `%u` is the address, `%n` and `%d` its parts; also `%{user}`, `%{username}`, `%{domain}`. They are
+    /// handed over as parameters, never as text of the query, with or without quotes around them.
+    Sql {
+        /// `postgresql`, `mysql` (also MariaDB) or `sqlite`, whose file is `path`.
+        driver: Driver = Driver::PostgreSql, Restart, "\"mysql\"";
+        /// Host names or addresses, with a port if it is not the usual one; or the path of a unix socket (PostgreSQL: of its
+        /// folder). The first one that answers is used.
+        hosts: Vec<String> = Vec::new(), Restart, "[\"db1.example.org\", \"db2.example.org:5433\"]";
+        /// The database.
+        database: String = String::new(), Restart, "\"mail\"";
+        /// The user of the database.
+        user: String = String::new(), Restart, "\"culver\"";
+        /// Its password. The configuration should then be readable by the service user only.
+        password: String = String::new(), Restart, "\"secret\"";
+        /// TLS: `no`, `starttls` (it is asked for, and nothing is sent without).
+        tls: DatabaseTls = DatabaseTls::No, Restart, "\"starttls\"";
+        /// Authorities (PEM) that sign the database's certificate. Empty: those of the system.
+        ca_file: PathBuf = PathBuf::new(), Restart, "\"/etc/ssl/db-ca.pem\"";
+        /// Gives `password` for a login, and what else Dovecot's password_query gives (`user`, `nologin`, `allow_nets`, `userdb_home`, ...).
+        password_query: String = String::new(), Restart, "\"SELECT password FROM users WHERE name = '%n' AND domain = '%d'\"";
+        /// Gives `uid`, `gid`, `home`, `mail`, `quota_rule`, ... of an account. Not needed when `password_query` gives them as `userdb_` fields.
+        user_query: String = String::new(), Restart, "\"SELECT home, uid, gid FROM users WHERE name = '%n' AND domain = '%d'\"";
+        /// Gives the names of all accounts as `user`, or as `username` and `domain`.
+        iterate_query: String = String::new(), Restart, "\"SELECT name AS username, domain FROM users\"";
+        /// Connections at once.
+        connections: u32 = 5, Restart, "20";
+        /// A connection must stand within this time.
+        connect_timeout: Duration = Duration::from_secs(5), Restart, "\"10s\"";
+        /// A query must be answered within this time.
+        query_timeout: Duration = Duration::from_secs(10), Restart, "\"30s\"";
+    }
+}
+
+choice! {
+    /// TLS to a server.
+    DatabaseTls {
+        /// None.
+        "no" => No,
+        /// Asked for on a plain connection, and needed.
+        "starttls" => StartTls,
+    } default No
 }
 
 section! {

@@ -14,6 +14,7 @@ mod quota;
 mod sandbox;
 mod serve;
 mod server;
+mod sources;
 mod state_lock;
 
 use anyhow::Result;

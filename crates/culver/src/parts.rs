@@ -3,10 +3,12 @@
 //! The only place that names implementations: the Maildir store, the kinds of directories.
 
 use crate::delivery;
-use crate::passwd::Passwd;
-use crate::quota::{ForDelivery, ForLookups};
+use crate::quota::ForDelivery;
+use crate::sources;
+pub use crate::sources::directory;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use culver_admin::control::{AuthVerbs, Control};
 use culver_admin::quota::QuotaVerbs;
 use culver_auth::policy::{Policy as PolicyService, PolicySettings};
@@ -17,15 +19,16 @@ use culver_authd::{AuthdService, ClientService, Finished, MasterService};
 use culver_base::{MailboxName, SpecialUse};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
-use culver_deliver::StoreShelf;
+use culver_deliver::{Request, StoreShelf};
 use culver_directory::builtin::Builtin;
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::{Defaults, Directory, Source as AccountSource};
 use culver_events::{Destination, Events, Level, Style};
 use culver_imapd::service::{ImapService, ImapSettings};
 use culver_keeper::Keeper;
+use culver_lmtp::{Address, Enhanced};
 use culver_lmtpd::LmtpService;
-use culver_lookupd::{ByDirectory, Lookup, Map, Maps, Policy, Recipients};
+use culver_lookupd::{Lookup, Map, Maps, Policy, Recipients, Verdict};
 use culver_maildir::store::{Auto, AutoMailbox};
 use culver_maildir::usage::Maildirsize;
 use culver_maildir::{FlagWrites, MaildirSettings, MaildirStore, StoreSettings};
@@ -67,6 +70,23 @@ impl<S: Serve> Serve for Current<S> {
 
     fn serve(self: Arc<Self>, connection: Connection, shutdown: Shutdown) -> BoxFuture<'static, ()> {
         self.0.load_full().serve(connection, shutdown)
+    }
+}
+
+/// MTAs that ask before they send hear what delivery would say, in its words.
+#[async_trait]
+impl Recipients for Current<LmtpService> {
+    async fn verdict(&self, address: &str, octets: u64) -> Verdict {
+        let Some(address) = Address::parse(address) else { return Verdict::Unknown };
+        let request = Request { size: octets, mailbox: None, now: culver_events::clock::now() };
+        let deliver = self.0.load().deliver.clone();
+        match deliver.recipient(&address, request).await {
+            Ok(_) => Verdict::Taken,
+            Err(reply) if reply.enhanced == Some(Enhanced(5, 1, 1)) => Verdict::Unknown,
+            // What is ours to mend says nothing about the recipient.
+            Err(reply) if reply.code == 451 => Verdict::Outage(reply.to_string()),
+            Err(reply) => Verdict::Refused(reply.to_string()),
+        }
     }
 }
 
@@ -143,10 +163,7 @@ impl Parts {
 
     /// Whether mail is taken, for those that ask before it comes.
     fn recipients(&self) -> Arc<dyn Recipients> {
-        Arc::new(ForLookups {
-            routes: ByDirectory(self.lasting.backends.directory.clone()),
-            keeper: self.lasting.keeper.clone(),
-        })
+        self.lmtp.clone()
     }
 
     /// New sessions get these settings.
@@ -166,27 +183,6 @@ impl Parts {
         self.lasting.keeper.keep_usages().await;
         self.lasting.store.close().await;
     }
-}
-
-/// The accounts.
-///
-/// # Errors
-/// When a source cannot be opened.
-pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
-    let mut sources: Vec<Arc<dyn AccountSource>> = Vec::new();
-    for source in &settings.directory {
-        sources.push(match source.source {
-            Source::Builtin => Arc::new(builtin(settings, source)?),
-            Source::PasswdFile => {
-                let mut file = PasswdFile::new(source.path.to_string_lossy(), defaults(settings, source));
-                if let [only] = &source.domain[..] {
-                    file = file.bare_names_in(&only.name);
-                }
-                Arc::new(Passwd::new(file, source))
-            }
-        });
-    }
-    Ok(Arc::new(Directory::new(sources).with_delimiters(&settings.mail.recipient_delimiter)))
 }
 
 /// The mail.
@@ -363,27 +359,6 @@ pub fn hostname(settings: &Settings) -> String {
     }
 }
 
-/// `mail.location` and `mail.layout` as one location, as Dovecot writes it.
-fn location(settings: &Settings) -> String {
-    let layout = settings.mail.layout.word();
-    format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
-}
-
-pub fn builtin(settings: &Settings, source: &set::Directory) -> Result<Builtin> {
-    let file = settings.state_dir.join("directory.sqlite");
-    Ok(Builtin::open(&file, defaults(settings, source))?)
-}
-
-/// What accounts have of which the source says nothing.
-fn defaults(settings: &Settings, source: &set::Directory) -> Defaults {
-    Defaults {
-        mail: location(settings),
-        home: Some(source.home.clone()).filter(|h| !h.is_empty()),
-        uid: Some(source.uid).filter(|id| *id > 0),
-        gid: Some(source.gid).filter(|id| *id > 0),
-    }
-}
-
 /// Is the built-in directory's file there, if the configuration names one? To open it would make it.
 ///
 /// # Errors
@@ -410,7 +385,7 @@ pub fn builtin_directory(settings: &Settings) -> Result<Builtin> {
         "the configuration has no built-in directory: add [[directory]] with source = \"builtin\", or edit the passwd-file",
     )?;
     make_state_dir(settings)?;
-    builtin(settings, source)
+    sources::builtin(settings, source)
 }
 
 /// Makes the state folder, when it is missing, for the server alone.

@@ -34,12 +34,6 @@ impl Passwd {
             scheme: settings.default_scheme.trim_matches(['{', '}']).to_uppercase(),
         }
     }
-
-    /// The login in its primary domain.
-    fn primary(&self, login: &Login) -> Option<Login> {
-        let domain = self.domains.get(login.domain())?;
-        Login::parse(format!("{}@{domain}", login.local()).as_bytes()).ok()
-    }
 }
 
 #[async_trait]
@@ -50,6 +44,11 @@ impl Source for Passwd {
 
     async fn names(&self) -> Result<Vec<String>, Outage> {
         self.file.names_in(self.primaries.clone()).await
+    }
+
+    fn primary(&self, login: &Login) -> Option<Login> {
+        let domain = self.domains.get(login.domain())?;
+        Login::parse(format!("{}@{domain}", login.local()).as_bytes()).ok()
     }
 
     async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
@@ -80,6 +79,8 @@ fn bare(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use culver_directory::builtin::Builtin;
+    use culver_directory::{Action, Directory, Resolved, Target};
 
     #[tokio::test]
     async fn domains_and_schemes_of_the_configuration() {
@@ -104,6 +105,16 @@ mod tests {
         let bert = find("bert@example.org").await.unwrap();
         assert!(matches!(&bert.secret, Secret::Stored(s) if s == "{PLAIN}x"));
         assert!(find("anna@example.com").await.is_none());
+        // Routes of the built-in directory count in secondary domains of the configuration.
+        let builtin = Builtin::open(&dir.path().join("d"), culver_directory::Defaults::default()).unwrap();
+        builtin.add_domain("example.org").unwrap();
+        builtin.add_route("info@example.org", &Action::Deliver(vec!["anna@example.net".to_owned()])).unwrap();
+        let again = PasswdFile::new(path.to_string_lossy(), culver_directory::Defaults::default());
+        let directory = Directory::new(vec![Arc::new(Passwd::new(again, &settings)), Arc::new(builtin)]);
+        let found = directory.resolve("info@example.net").await.unwrap();
+        assert!(
+            matches!(&found, Resolved::Targets(t) if matches!(&t[..], [Target::Mailbox { account, .. }] if account.name == "anna@example.org"))
+        );
         assert_eq!(source.names().await.unwrap(), ["anna@example.org", "bert@example.org"]);
         for (domain, known) in [("example.org", true), ("example.net", true), ("example.com", false)] {
             assert_eq!(source.has_domain(domain).await.unwrap(), known, "{domain}");

@@ -7,10 +7,9 @@ use culver_base::MailboxName;
 use culver_config::Settings;
 use culver_config::settings as set;
 use culver_deliver::Quota;
-use culver_directory::{Account, Directory, Resolved, Target};
+use culver_directory::{Account, Directory};
 use culver_events::Events;
 use culver_keeper::{Full, InboxNotices, Keeper, KeeperSettings, Verdict, WallClock};
-use culver_lookupd::{ByDirectory, Recipients};
 use culver_store::Store;
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ pub fn keeper(
     events: Events,
 ) -> Result<Arc<Keeper>> {
     parts::make_state_dir(settings)?;
-    let builtin = Arc::new(parts::builtin(settings, &set::Directory::default())?);
+    let builtin = Arc::new(crate::sources::builtin(settings, &set::Directory::default())?);
     let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
     let notices = Arc::new(InboxNotices::new(store.clone(), from));
     let parts = culver_keeper::Parts {
@@ -98,41 +97,6 @@ impl Quota for ForDelivery {
 
     async fn stored(&self, account: &Account) {
         self.0.stored(account).await;
-    }
-}
-
-/// What an MTA hears before a message comes: routes and switches, and the quota of whoever would get it.
-pub struct ForLookups {
-    /// Routes and switches.
-    pub routes: ByDirectory,
-    /// Keeps accounts to their quota.
-    pub keeper: Arc<Keeper>,
-}
-
-#[async_trait]
-impl Recipients for ForLookups {
-    async fn verdict(&self, address: &str, octets: u64) -> culver_lookupd::Verdict {
-        use culver_lookupd::Verdict as V;
-        let taken = self.routes.verdict(address, octets).await;
-        if taken != V::Taken {
-            return taken;
-        }
-        let Ok(Resolved::Targets(targets)) = self.routes.0.resolve(address).await else { return taken };
-        // With several targets delivery decides for each of them.
-        let [Target::Mailbox { account, .. }] = &targets[..] else { return taken };
-        match self.keeper.admit(account, &MailboxName::inbox(), octets, 1).await {
-            Ok(Verdict::Fits) => V::Taken,
-            Ok(Verdict::Over { text, answer: Full::Later }) => V::Refused(format!("452 4.2.2 {text}")),
-            Ok(Verdict::Over { text, answer: Full::Never }) => V::Refused(format!("552 5.2.2 {text}")),
-            Ok(Verdict::TooBig { limit }) => V::Refused(format!(
-                "552 5.2.3 The message is larger than {limit} octets, the most that is stored here"
-            )),
-            Ok(Verdict::Disabled { reason, .. }) => V::Refused(format!("550 5.2.1 {reason}")),
-            Err(error) => {
-                tracing::warn!(%address, %error, "the quota cannot be looked at for now");
-                V::Taken
-            }
-        }
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
 )]
 
+use culver_imapc::pop3::Pop3;
 use culver_testkit::{Account, Client, Culver, CulverOptions, Kind, Peer};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -209,6 +210,8 @@ fn story(kind: &str) {
     assert_eq!(seen, Some(90 - in_trash as u64), "{kind}: 100 were seen, 10 of them expunged");
     client.ok("LOGOUT").unwrap();
 
+    let left = by_pop3(&server, &account, left, kind);
+
     // There is room again, and nobody has to do anything.
     fs::remove_file(&ballast).unwrap();
     if kind == "btrfs" {
@@ -231,6 +234,32 @@ fn story(kind: &str) {
     // And all of it is on the disk.
     let files = files_of(&account.maildir);
     assert_eq!(files, left + 2, "{kind}");
+}
+
+/// Reads all by POP3 and deletes three; how many are left.
+fn by_pop3(server: &Culver, account: &Account, there: usize, kind: &str) -> usize {
+    let log_in = || {
+        let mut pop3 = Pop3::connect(server.pop3().unwrap(), None).unwrap();
+        pop3.set_patience(Duration::from_secs(60)).unwrap();
+        pop3.login(&account.user, &account.password).unwrap();
+        pop3
+    };
+    let count =
+        |pop3: &mut Pop3| pop3.ok("STAT").unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    let mut pop3 = log_in();
+    assert_eq!(count(&mut pop3), there, "{kind}");
+    assert_eq!(pop3.uidl().unwrap().len(), there, "{kind}");
+    for n in 1..=there {
+        assert!(pop3.lines(&format!("RETR {n}")).unwrap().len() > 10, "{kind}: {n}");
+    }
+    for n in [1, 2, there] {
+        pop3.ok(&format!("DELE {n}")).unwrap();
+    }
+    pop3.ok("QUIT").unwrap();
+    let mut pop3 = log_in();
+    assert_eq!(count(&mut pop3), there - 3, "{kind}");
+    pop3.quit();
+    there - 3
 }
 
 fn files_of(maildir: &Path) -> usize {

@@ -137,6 +137,8 @@ pub enum Secret {
     Stored(String),
     /// Every password is right (`nopassword`).
     AnyPassword,
+    /// Only the source itself can tell: [`crate::Source::check`].
+    Ask,
     /// No password is right.
     None,
 }
@@ -147,6 +149,7 @@ impl fmt::Debug for Secret {
         f.write_str(match self {
             Self::Stored(_) => "Stored(..)",
             Self::AnyPassword => "AnyPassword",
+            Self::Ask => "Ask",
             Self::None => "None",
         })
     }

@@ -66,6 +66,12 @@ pub fn expand(text: &str, names: &Names<'_>) -> Result<String, NotALocation> {
     Ok(out)
 }
 
+/// How many octets the variable has that begins behind a `%`; `None` when there is none.
+pub(crate) fn variable(text: &str) -> Option<usize> {
+    let part = Part::parse(text)?;
+    part.key.map(|_| text.len() - part.rest.len())
+}
+
 impl Names<'_> {
     fn value(&self, key: &str) -> Option<&str> {
         let (local, domain) = self.user.rsplit_once('@').unwrap_or((self.user, ""));

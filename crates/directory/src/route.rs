@@ -5,7 +5,7 @@
 //! only accounts and addresses of other domains are left; what is named twice gets the message once. A route that leads
 //! to its own address means the account there: that is how a forward keeps a copy.
 //!
-//! A chain is at most [`DEPTH`] routes long and gives at most [`TARGETS`] targets. A target that leads nowhere falls out
+//! A chain is at most [`DEPTH`] routes long; at most [`TARGETS`] steps are made for one address. A target that leads nowhere falls out
 //! while others are left, with a line in the log. A source that cannot answer before the question is settled makes an
 //! [`Outage`] of the whole: mail waits at the sender's, it never takes another way.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// So many routes may follow one another.
 pub const DEPTH: usize = 10;
 
-/// So many targets one address may have in the end, and so many addresses are looked at for it.
+/// So many routes are followed and so many targets reached for one address.
 pub const TARGETS: usize = 1000;
 
 /// A route as a source has it.
@@ -128,44 +128,52 @@ impl Directory {
     pub async fn way(&self, address: &str) -> Result<Way, Outage> {
         let mut walk = Walk::new(address);
         while let Some(stop) = walk.open.pop() {
+            if walk.ends.contains(&(stop.written.clone(), stop.detail.clone())) {
+                continue;
+            }
             walk.looked += 1;
             if walk.looked > TARGETS {
                 let why = format!("{address} has more than {TARGETS} targets: make fewer of its routes");
                 return Err(Outage::new("routes", why));
             }
-            let found = self.look(&stop).await?;
+            let (found, settled) = self.look(&stop).await?;
+            if settled {
+                walk.ends.insert((stop.written.clone(), stop.detail.clone()));
+            }
             walk.take(stop, found);
         }
         Ok(walk.end())
     }
 
-    async fn look(&self, stop: &Stop) -> Result<Found, Outage> {
-        let (mut circle, mut ours) = (false, false);
+    /// What an address is, and whether it is an end that would be the same behind other routes.
+    async fn look(&self, stop: &Stop) -> Result<(Found, bool), Outage> {
+        let (mut circle, mut ours, mut settled) = (false, false, true);
         let Some((whole, typed)) = parse(&stop.written) else {
-            return Ok(Found::Nobody { ours, circle });
+            return Ok((Found::Nobody { ours, circle }, true));
         };
+        let whole = self.sources().find_map(|source| source.primary(&whole)).unwrap_or(whole);
         let mut candidates = vec![(whole.clone(), None)];
         candidates.extend(self.without_detail(&whole, typed));
         for (login, detail) in candidates {
             if let Some(route) = self.route(&login).await? {
                 if !stop.above.contains(&route.address) {
-                    return Ok(Found::Route(route, detail));
+                    return Ok((Found::Route(route, detail), false));
                 }
                 (circle, ours) = (true, true);
             }
             if let Some(account) = self.find(&login).await? {
-                return Ok(Found::Account(account, detail));
+                return Ok((Found::Account(account, detail), !circle));
             }
         }
         if let Some(route) = self.catch_all(whole.domain()).await? {
             if !stop.above.contains(&route.address) {
-                return Ok(Found::Route(route, None));
+                return Ok((Found::Route(route, None), false));
             }
             // Here nothing leads back: the catch-all names an address that nobody else has.
-            ours = true;
+            (ours, settled) = (true, false);
         }
         let ours = ours || !stop.above.is_empty() && self.has_domain(whole.domain()).await?;
-        Ok(Found::Nobody { ours, circle })
+        Ok((Found::Nobody { ours, circle }, settled && !circle))
     }
 
     /// The address without its detail, and the detail in the case in which it was typed.
@@ -210,8 +218,15 @@ impl Directory {
     /// When no source says yes and at least one could not be asked.
     pub async fn has_domain(&self, domain: &str) -> Result<bool, Outage> {
         let mut outage = None;
-        for source in self.sources() {
-            match source.has_domain(domain).await {
+        for link in self.accounts() {
+            // What the configuration says needs no question.
+            if !link.domains.is_empty() {
+                if link.domains.iter().any(|own| own == domain) {
+                    return Ok(true);
+                }
+                continue;
+            }
+            match link.source.has_domain(domain).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(why) => outage = outage.or(Some(why)),
@@ -225,8 +240,8 @@ impl Directory {
 struct Walk {
     open: Vec<Stop>,
     looked: usize,
-    /// Routes that were followed, with the detail that they were given.
-    followed: HashSet<(String, Option<String>)>,
+    /// Addresses that led to no route, with the detail that they were given: they need not be looked at again.
+    ends: HashSet<(String, Option<String>)>,
     got: HashSet<(String, Option<String>)>,
     targets: Vec<Target>,
     /// The first refusal: it is told when nobody gets the message.
@@ -247,7 +262,7 @@ impl Walk {
         Self {
             open: vec![first],
             looked: 0,
-            followed: HashSet::new(),
+            ends: HashSet::new(),
             got: HashSet::new(),
             targets: Vec::new(),
             refusal: None,
@@ -268,13 +283,13 @@ impl Walk {
             }
             Found::Nobody { circle: true, .. } => {
                 tracing::warn!("route {} leads back to {}: change it", name(&stop), stop.written);
-                self.way.circles.push(stop.written);
+                push(&mut self.way.circles, &stop.written);
             }
             // The address that was asked for.
             Found::Nobody { .. } if stop.above.is_empty() => {}
             Found::Nobody { ours: true, .. } => {
                 tracing::warn!("route {}: there is no {}: change it or add that", name(&stop), stop.written);
-                self.way.missing.push(stop.written);
+                push(&mut self.way.missing, &stop.written);
             }
             Found::Nobody { ours: false, .. } => {
                 let key =
@@ -288,13 +303,7 @@ impl Walk {
 
     fn follow(&mut self, stop: Stop, route: Route, detail: Option<String>) {
         let detail = detail.or(stop.detail);
-        if !self.followed.insert((route.address.clone(), detail.clone())) {
-            // Another way has led here: whom it reaches is reached.
-            return;
-        }
-        if !self.way.routes.contains(&route.address) {
-            self.way.routes.push(route.address.clone());
-        }
+        push(&mut self.way.routes, &route.address);
         if let Switch::Off { reason, since } = route.enabled {
             return self.refuse(&route.address, Resolved::Disabled { reason, since });
         }
@@ -305,7 +314,7 @@ impl Walk {
         let mut above = stop.above;
         if above.len() >= DEPTH {
             tracing::warn!("route {}: more than {DEPTH} routes in a row: shorten the chain", route.address);
-            self.way.circles.push(stop.written);
+            push(&mut self.way.circles, &stop.written);
             return;
         }
         above.push(route.address);
@@ -315,7 +324,7 @@ impl Walk {
     }
 
     fn refuse(&mut self, who: &str, refusal: Resolved) {
-        self.way.refusing.push(who.to_owned());
+        push(&mut self.way.refusing, who);
         self.refusal.get_or_insert(refusal);
     }
 
@@ -325,6 +334,13 @@ impl Walk {
             targets => Resolved::Targets(targets),
         };
         Way { resolved, ..self.way }
+    }
+}
+
+/// Each is told once.
+fn push(list: &mut Vec<String>, what: &str) {
+    if !list.iter().any(|known| known == what) {
+        list.push(what.to_owned());
     }
 }
 

@@ -4,7 +4,12 @@
 
 use async_trait::async_trait;
 use culver_directory::builtin::{Builtin, NewUser, Problem, What};
-use culver_directory::{Account, Action, Defaults, Directory, Login, Outage, Resolved, Source, Target};
+use culver_directory::{
+    Account, Action, Defaults, Directory, Layout, Login, MailLocation, Outage, Resolved, Route, Source,
+    Switch, Target,
+};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 struct House {
@@ -263,4 +268,87 @@ async fn an_outage_is_never_an_unknown_address() {
     assert!(directory.has_domain("example.net").await.unwrap());
     assert!(directory.has_domain("example.org").await.is_err());
     assert!(!house.directory.has_domain("example.org").await.unwrap());
+}
+
+/// Six addresses: which are accounts, and where their routes lead.
+#[derive(Clone, Debug)]
+struct Graph {
+    accounts: Vec<bool>,
+    routes: Vec<Option<Vec<usize>>>,
+}
+
+impl Graph {
+    fn node(login: &Login) -> Option<usize> {
+        login.local().strip_prefix('n')?.parse().ok()
+    }
+
+    /// Whom mail for a node reaches, by the rule as it is written: the route, unless it was followed on this way.
+    fn reached(&self, node: usize, above: &[usize], found: &mut BTreeSet<usize>) {
+        match &self.routes[node] {
+            Some(targets) if !above.contains(&node) => {
+                let above = [above, &[node]].concat();
+                for target in targets {
+                    self.reached(*target, &above, found);
+                }
+            }
+            _ if self.accounts[node] => {
+                found.insert(node);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Graph {
+    fn name(&self) -> &str {
+        "graph"
+    }
+
+    async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
+        let known = Self::node(login).is_some_and(|node| self.accounts.get(node) == Some(&true));
+        let mail = MailLocation { root: "/m".into(), control: None, index: None, layout: Layout::Fs };
+        Ok(known.then(|| Arc::new(Account::new(login.as_str(), mail))))
+    }
+
+    async fn route(&self, login: &Login) -> Result<Option<Route>, Outage> {
+        let targets = Self::node(login).and_then(|node| self.routes.get(node)?.clone());
+        Ok(targets.map(|targets| Route {
+            address: login.to_string(),
+            action: Action::Deliver(targets.iter().map(|n| format!("n{n}@example.com")).collect()),
+            enabled: Switch::On,
+        }))
+    }
+
+    async fn has_domain(&self, _: &str) -> Result<bool, Outage> {
+        Ok(true)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn everybody_whom_routes_reach_gets_it_once(
+        accounts in proptest::collection::vec(any::<bool>(), 6),
+        routes in proptest::collection::vec(proptest::option::of(proptest::collection::vec(0..6_usize, 1..3)), 6),
+    ) {
+        let graph = Graph { accounts, routes };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for node in 0..6 {
+            let mut expected = BTreeSet::new();
+            graph.reached(node, &[], &mut expected);
+            let directory = Directory::new(vec![Arc::new(graph.clone())]);
+            let resolved = runtime.block_on(directory.resolve(&format!("n{node}@example.com"))).unwrap();
+            let found: Vec<usize> = match resolved {
+                Resolved::Targets(targets) => targets.iter().map(|target| match target {
+                    Target::Mailbox { account, .. } => account.name[1..2].parse().unwrap(),
+                    Target::Forward { address } => panic!("{address} is ours"),
+                }).collect(),
+                Resolved::Unknown => Vec::new(),
+                other => panic!("{other:?}"),
+            };
+            prop_assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), expected);
+            prop_assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len());
+        }
+    }
 }

@@ -67,8 +67,10 @@ impl Core {
             self.leave();
             return Err(Refusal::MailboxGone.into());
         }
-        self.take_in_listed(fs, &dirs)?;
+        self.take_in_listed(fs, &dirs, lock.is_some())?;
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
+        let count = requests.iter().map(Vec::len).sum();
+        self.reserve(&dirs, count, lock.is_some()).map_err(|e| self.failure("reserving UIDs", e))?;
         let mut added = Vec::new();
         let mut placed = Placed::default();
         let mut answers = Vec::new();

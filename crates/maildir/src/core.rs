@@ -9,7 +9,7 @@
 use crate::cache::Cache;
 use crate::filename::{self, Letters};
 use crate::keywords::{self, Keywords};
-use crate::list::List;
+use crate::list::{List, Reserves};
 use crate::model::{Change, Entry, Folder, Model, NameState, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace};
 use crate::state::State;
@@ -51,6 +51,9 @@ pub struct Core {
     pub doubt: bool,
     /// Names changed, by us or by others, since the directory was last synced.
     pub renamed: bool,
+    /// The power went, and the disk was not looked at since: what seems to be another program's rename may be one of ours
+    /// that was lost.
+    pub names_lost: bool,
     /// Do events tell of every change from outside?
     pub watched: bool,
     /// While watched: further names of messages (a rename by link and unlink shows both for a moment).
@@ -63,6 +66,10 @@ pub struct Core {
     pub listings: u64,
     /// Was nothing known of it before it was opened now? Then there may be something to import.
     pub fresh: bool,
+    /// Was its UIDVALIDITY made up when it was opened now?
+    pub made_up: bool,
+    /// Are UIDs written down before they are given?
+    pub reserves: Reserves,
     /// Is the mailbox gone?
     pub gone: bool,
     /// New UIDs from here on if the last stop was not in order; 0 otherwise.
@@ -345,7 +352,11 @@ impl Core {
     pub fn moved(&self, uid: Uid, entry: Entry, added: &mut Vec<Keyword>, ops: &mut Vec<Op>) {
         let names = self.model.names.read();
         let (Some(known), Some(record)) = (names.get(uid), self.model.snapshot.by_uid(uid)) else { return };
-        let flags = self.merged(&known.name, &entry.name, record.flags, added);
+        let mut flags = self.merged(&known.name, &entry.name, record.flags, added);
+        if self.names_lost {
+            // They may have been known for longer than they had letters.
+            flags.keywords.0 |= record.flags.keywords.0;
+        }
         if flags != record.flags {
             ops.push(Op::Flags(uid, flags));
         }

@@ -9,6 +9,7 @@
 //! * After a stale lock was removed we wait 0.1 to 0.2 s before we make ours: another waiter may have decided the same
 //!   and would remove our new one.
 //! * Who holds a lock touches it every ten seconds ([`Dotlock::touch`]).
+//! * A lock that we could not remove, since the disk did not answer, is removed by whoever of us next finds it unchanged.
 //! * Before a lock is removed its inode is compared; if it is another one somebody took the lock from us, and it stays.
 //!
 //! One thing differs. Dovecot has a process for each session and takes a lock with its own pid for a leftover. We have
@@ -135,6 +136,8 @@ pub struct Holder {
     /// What was seen of locks of others, by device and inode, and since when it is so. Remembered here and not by who
     /// waits: a torn lock is stale after two minutes, and nobody is kept waiting that long.
     observed: Mutex<HashMap<(u64, u64), (Look, Duration)>>,
+    /// Locks of ours that could not be removed. They are leftovers as soon as the disk answers again.
+    left: Mutex<HashSet<Key>>,
     surroundings: Arc<dyn Surroundings>,
 }
 
@@ -143,7 +146,11 @@ type Look = (Key, Option<Key>);
 /// Device, inode, size, time.
 type Key = (u64, u64, u64, Timestamp);
 
-/// So many locks of others are remembered.
+fn key(s: &Stat) -> Key {
+    (s.dev, s.ino, s.size, s.mtime)
+}
+
+/// So many locks of others are remembered, and of ours that are left.
 const MOST_OBSERVED: usize = 4096;
 
 impl Holder {
@@ -155,7 +162,14 @@ impl Holder {
 
     /// With another clock and other processes.
     pub fn with(pid: u32, host: &str, surroundings: Arc<dyn Surroundings>) -> Self {
-        Self { pid, host: host.into(), held: Mutex::default(), observed: Mutex::default(), surroundings }
+        Self {
+            pid,
+            host: host.into(),
+            held: Mutex::default(),
+            observed: Mutex::default(),
+            left: Mutex::default(),
+            surroundings,
+        }
     }
 
     /// Its clock and so on.
@@ -255,7 +269,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => tracing::warn!(
                     lock = %what.lock.escape_ascii(),
-                    "a lock file was left behind by a process that is gone or did nothing for {} s; it was removed",
+                    "a lock file was left behind by a process that is gone or did nothing for {} s (or the disk had not let us remove it); it was removed",
                     what.times.stale.as_secs()
                 ),
             }
@@ -264,6 +278,7 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             contention.not_before = Some(holder.surroundings.elapsed() + Duration::from_millis(100 + jitter));
         }
         holder.observed.lock().remove(&(found.dev, found.ino));
+        holder.left.lock().remove(&key(&found));
         Ok(None)
     }
 
@@ -280,7 +295,8 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             if let Some(lock) = Self::try_acquire(dir, what, holder, contention)? {
                 return Ok(lock);
             }
-            if holder.surroundings.elapsed() >= end {
+            // Who has just removed a leftover has only to wait for a moment more.
+            if contention.not_before.is_none() && holder.surroundings.elapsed() >= end {
                 let text = format!(
                     "{} is held by another program since more than {} s",
                     what.lock.escape_ascii(),
@@ -394,6 +410,14 @@ impl<'fs, 'h> Dotlock<'fs, 'h> {
             }
             Err(e) => Err(e),
         };
+        if result.is_err() {
+            let mut left = self.holder.left.lock();
+            if left.len() >= MOST_OBSERVED {
+                left.clear();
+            }
+            let now = self.file.as_ref().and_then(|file| file.stat().ok());
+            left.insert(key(&now.unwrap_or(self.stat)));
+        }
         self.forget();
         result
     }
@@ -429,9 +453,11 @@ fn stat_if_there(dir: &Dir<'_>, name: &[u8]) -> io::Result<Option<Stat>> {
 }
 
 fn is_stale(dir: &Dir<'_>, what: &Lock<'_>, holder: &Holder, found: &Stat) -> io::Result<bool> {
+    if holder.left.lock().contains(&key(found)) {
+        return Ok(true);
+    }
     let protected = stat_if_there(dir, what.protects)?;
     let elapsed = holder.surroundings.elapsed();
-    let key = |s: &Stat| (s.dev, s.ino, s.size, s.mtime);
     let look = (key(found), protected.as_ref().map(key));
     let unchanged_since = {
         let mut observed = holder.observed.lock();

@@ -109,7 +109,17 @@ pub fn replay(octets: &[u8], generation: u64, model: &mut Model) -> Option<Repla
     Some(Replayed { good, damaged: good != octets.len() })
 }
 
-fn next_frame(octets: &[u8], highest: ModSeq) -> Option<(Change, usize)> {
+/// Is there nothing but a head and good frames, whatever they say?
+pub fn is_whole(octets: &[u8]) -> bool {
+    let Some(mut rest) = octets.get(HEAD_LEN..) else { return false };
+    while let Some(payload) = payload(rest) {
+        rest = &rest[8 + payload.len()..];
+    }
+    rest.is_empty()
+}
+
+/// What the first frame holds.
+fn payload(octets: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(octets);
     let len = u32::from_le_bytes(r.array()?) as usize;
     let crc = u32::from_le_bytes(r.array()?);
@@ -117,15 +127,17 @@ fn next_frame(octets: &[u8], highest: ModSeq) -> Option<(Change, usize)> {
         return None;
     }
     let payload = r.take(len)?;
-    if crc32fast::hash(payload) != crc {
-        return None;
-    }
+    (crc32fast::hash(payload) == crc).then_some(payload)
+}
+
+fn next_frame(octets: &[u8], highest: ModSeq) -> Option<(Change, usize)> {
+    let payload = payload(octets)?;
     let mut r = Reader::new(payload);
     if r.number()? != highest.get() {
         return None;
     }
     let change = Change::decode(&mut r)?;
-    r.is_at_end().then_some((change, 8 + len))
+    r.is_at_end().then_some((change, 8 + payload.len()))
 }
 
 #[cfg(test)]

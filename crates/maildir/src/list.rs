@@ -17,10 +17,13 @@
 //!   do not understand in them) and our records. Both only under the lock.
 //! * It is not synced when lines are appended: UIDs are reserved in our journal, which is; after a power failure that
 //!   took lines away, the messages get new UIDs, above all that were given. If the journal cannot be written, it is.
+//! * **No UID is given that could be given again.** If the journal cannot reserve it, the file's next UID is raised first
+//!   ([`Core::reserve`]). If that cannot be done either, APPEND and COPY fail, and what others delivered waits.
 
 use crate::core::{Core, stamp};
 use crate::model::{Op, Stamp, base_of};
 use crate::place::Dirs;
+use crate::state::reservation;
 use crate::uidlist::{self, Health, Version};
 use culver_base::{Uid, UidSet, UidValidity};
 use culver_snapshot::MailboxId;
@@ -58,6 +61,8 @@ pub struct List {
     pub ids: FxHashMap<Uid, Box<[u8]>>,
     /// A failure to write was told.
     told: bool,
+    /// The file says, on disk, that UIDs below this are not to be given anew.
+    reserved: u32,
 }
 
 /// What the file says of a base.
@@ -76,6 +81,15 @@ pub struct Identity {
     pub validity: UidValidity,
     /// GUID, if there is one.
     pub id: Option<MailboxId>,
+}
+
+/// Are UIDs written down before they are given?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reserves {
+    /// Yes.
+    Yes,
+    /// While a mailbox is opened they are written down at the end, with all else.
+    No,
 }
 
 /// What looking at the file showed.
@@ -156,6 +170,7 @@ impl Core {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.list.rewrite = true;
                 self.list.stamp = Stamp::default();
+                self.list.reserved = 0;
                 return Ok(ListNews::Missing);
             }
             Err(e) => return Err(e),
@@ -184,6 +199,7 @@ impl Core {
             self.list.rewrite = true;
             self.list.broken = true;
             self.list.stamp = now;
+            self.list.reserved = 0;
             return Ok(ListNews::Some);
         };
         let s = &self.model.snapshot;
@@ -278,6 +294,46 @@ impl Core {
         }
     }
 
+    /// Is everything in memory only? Then so is UIDVALIDITY, and another one begins after a crash.
+    fn is_volatile(&self) -> bool {
+        self.made_up && self.state.has_nothing() && self.list.stamp.ino == 0
+    }
+
+    /// Is every UID that was given written down in the index or the file?
+    pub fn keeps_uids(&self) -> bool {
+        let last = self.model.snapshot.uid_next.get() - 1;
+        let listed = self.list.stamp.ino != 0 && last < self.list.next.max(self.list.reserved);
+        last == 0 || listed || self.state.covers(last) || self.is_volatile()
+    }
+
+    /// Sees to it that so many UIDs from the next one on, once they are given, are not given again after a crash. The caller
+    /// holds the lock, if it `is_held`. An error if nothing can be written down.
+    pub fn reserve(&mut self, dirs: &Dirs<'_>, count: usize, is_held: bool) -> io::Result<()> {
+        if count == 0 || self.reserves == Reserves::No || self.is_volatile() {
+            return Ok(());
+        }
+        let Some(next) = self.next_uid() else { return Ok(()) };
+        let end = next.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.state.covers(end - 1) || end <= self.list.reserved {
+            return Ok(());
+        }
+        if self.state.has_journal() {
+            self.commit(vec![reservation(end, self.model.snapshot.highest_mod_seq)]);
+            if self.state.covers(end - 1) {
+                return Ok(());
+            }
+        }
+        if !is_held {
+            return Err(io::Error::other("neither the index nor dovecot-uidlist can be written"));
+        }
+        self.list.reserved = end;
+        let written = self.rewrite_list(dirs);
+        if written.is_err() {
+            self.list.reserved = 0;
+        }
+        written
+    }
+
     /// Is there something that the file should have?
     pub fn list_wants_writing(&self) -> bool {
         let last = self.model.snapshot.last_uid().map_or(0, Uid::get);
@@ -314,7 +370,7 @@ impl Core {
             // A line that was never completed: ours would become a part of it.
             return self.rewrite_list(dirs);
         }
-        let covered = self.state.covers(last);
+        let covered = self.state.covers(last) || last < self.list.reserved;
         let written = file.write_all(&lines).and_then(|()| if covered { Ok(()) } else { file.sync_data() });
         if let Err(e) = written {
             drop(file.truncate(self.list.used));
@@ -329,6 +385,7 @@ impl Core {
         Ok(())
     }
 
+    /// Makes one file of what is there and our records. The caller holds the lock.
     pub(crate) fn rewrite_list(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
         let old = match dirs.control.read(uidlist::NAME, MAX_FILE) {
             Ok(octets) => octets,
@@ -377,6 +434,8 @@ impl Core {
         for (uid, e) in ours {
             out.push(entry_of(uid, base_of(&e.name), &fields));
         }
+        let next = header.next_uid;
+        header.next_uid = next.max(self.list.reserved);
         let lines = out.len();
         let last = out.last().map_or(0, |e| e.uid.get());
         let more = self.with_ids(&out);
@@ -395,7 +454,8 @@ impl Core {
         self.list.stamp = stamp(&stat);
         self.list.used = stat.size;
         self.list.last = last;
-        self.list.next = header.next_uid.max(last.saturating_add(1));
+        // What is reserved is ours to give.
+        self.list.next = next.max(last.saturating_add(1));
         self.list.lines = Some(lines);
         self.list.rewrite = false;
         self.list.contradicts = false;

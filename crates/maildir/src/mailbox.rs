@@ -9,6 +9,7 @@ use crate::columns::KeptColumns;
 use crate::core::Core;
 use crate::dotlock::Contention;
 use crate::flush::{EmptiesNew, Flushed};
+use crate::list::Reserves;
 use crate::model::{Names, Op};
 use crate::open::Begin;
 use crate::place::{FlagWrites, MailboxPlace};
@@ -74,6 +75,17 @@ impl MaildirMailbox {
     /// Opens a mailbox that exists, and looks at what is there.
     pub async fn open(place: MailboxPlace) -> Result<Arc<Self>> {
         let place = Arc::new(place);
+        // Nobody hears of new UIDs before the index is written, which keeps them. If it was not, they are taken back.
+        let mut opened = Self::open_with(place.clone(), Reserves::No).await?;
+        if !opened.core.lock().await.keeps_uids() {
+            opened = Self::open_with(place, Reserves::Yes).await?;
+        }
+        opened.core.lock().await.reserves = Reserves::Yes;
+        opened.kick().await;
+        Ok(opened)
+    }
+
+    async fn open_with(place: Arc<MailboxPlace>, reserves: Reserves) -> Result<Arc<Self>> {
         let (folder, label) = (place.state.clone(), place.label());
         let loaded = place.io.run(None, move |fs: &Fs| State::load(fs, &folder, &label)).await?;
         let (state, loaded) = loaded.map_err(|e| place.failure("reading the index", e))?;
@@ -83,7 +95,7 @@ impl MaildirMailbox {
         let core = loop {
             let at = place.clone();
             let mut contended = contention.clone();
-            let job = move |fs: &Fs| (begin.run(fs, &at, &mut contended), contended);
+            let job = move |fs: &Fs| (begin.run(fs, &at, reserves, &mut contended), contended);
             let (begun, contended) = place.io.run(place.owner, job).await?;
             contention = contended;
             match begun? {
@@ -115,7 +127,7 @@ impl MaildirMailbox {
         });
         this.look(Force::No).await?;
         this.checkpoint().await?;
-        this.kick().await;
+        this.attempt(this.place().settings.lock_wait, Core::keep_validity).await?;
         Ok(this)
     }
 
@@ -192,7 +204,10 @@ impl MaildirMailbox {
     /// would be of a file that nobody knows yet.
     pub(crate) async fn look_in_turn(&self, force: Force) -> Result<()> {
         let looked = move |core: &mut Core, fs: &Fs| {
-            let unknown = core.look(fs, force)?;
+            let looked = core.look(fs, force);
+            // Events that come from now on do not tell what was there before.
+            core.doubt |= looked.is_err();
+            let unknown = looked?;
             if unknown.is_empty() && force != Force::Identity {
                 core.settle_floor();
                 core.import(fs);

@@ -15,10 +15,11 @@ use crate::courier;
 use crate::dotlock::{Contention, Dotlock};
 use crate::import;
 use crate::keywords::Keywords;
-use crate::list::{self, List};
+use crate::list::{self, List, ListNews, Reserves};
 use crate::model::{Folder, Model, Op, Stamp};
 use crate::place::{Dirs, MailboxPlace, uidlist_lock};
 use crate::state::{State, Trust, after_crash, base_mod_seq, is_defect, rebase};
+use crate::sync::Attempt;
 use crate::{uidlist, uidvalidity};
 use culver_base::{Uid, UidValidity};
 use culver_snapshot::{Flags, MailboxId};
@@ -49,6 +50,7 @@ impl Begin {
         mut self,
         fs: &Fs,
         place: &Arc<MailboxPlace>,
+        reserves: Reserves,
         contention: &mut Contention,
     ) -> crate::core::Result<Result<Core, Self>> {
         let dirs = match Dirs::open(fs, place) {
@@ -83,6 +85,7 @@ impl Begin {
             |m: &Model| m.closed && dirs.cur.stat_self().is_ok_and(|now| m.stamps.cur.matches(&stamp(&now)));
         let mut used_up = None;
         let fresh = loaded.is_none();
+        let made_up = fresh && identity.is_none();
         let model = match loaded {
             Some((model, Trust::Whole)) => {
                 used_up = (!as_left(&model)).then_some(model.reserved.1);
@@ -139,6 +142,7 @@ impl Begin {
         } else {
             List::default()
         };
+        let renamed = !model.closed;
         let (tell, _) = watch::channel(model.snapshot.clone());
         let mut core = Core {
             place: place.clone(),
@@ -150,13 +154,17 @@ impl Begin {
             letters: Keywords::default(),
             letters_stamp: None,
             unlined: Default::default(),
-            renamed: false,
+            // What was renamed before a process died may not be on disk yet, whoever did it.
+            renamed,
+            names_lost: renames == Renames::PerhapsLost,
             watched: false,
             extra_names: Default::default(),
             limbo: Default::default(),
             looked: false,
             listings: 0,
             fresh,
+            made_up,
+            reserves,
             gone: false,
             uid_floor: floor,
             tell,
@@ -217,6 +225,38 @@ impl Core {
         if !self.gone && (!self.state.mend(&label) || self.state.wants_checkpoint()) {
             self.keep_stamps();
             self.state.write_checkpoint(fs, &mut self.model, &label);
+        }
+    }
+
+    /// A UIDVALIDITY that was made up and did not get into an index is kept by `dovecot-uidlist`, before a client hears of it.
+    /// On a full disk it stays in memory; a defect passes, and a client that comes back then finds what it was told.
+    pub fn keep_validity(
+        &mut self,
+        fs: &Fs,
+        contention: &mut Contention,
+    ) -> crate::core::Result<Attempt<()>> {
+        if !self.made_up || self.gone || !self.state.is_behind() || self.list.stamp.ino != 0 {
+            return Ok(Attempt::Done(()));
+        }
+        let dirs = self.dirs(fs)?;
+        let place = self.place.clone();
+        let written =
+            match Dotlock::try_acquire(&dirs.control, &uidlist_lock(), &place.settings.locks, contention) {
+                Ok(None) => return Ok(Attempt::Busy),
+                Ok(Some(lock)) => {
+                    let written = self.read_list(&dirs).and_then(|news| match news {
+                        // Somebody else has made one; the next look tells whether it fits.
+                        ListNews::None | ListNews::Some | ListNews::Foreign => Ok(()),
+                        ListNews::Missing => self.rewrite_list(&dirs),
+                    });
+                    drop(lock);
+                    written
+                }
+                Err(e) => Err(e),
+            };
+        match written {
+            Err(e) if is_defect(&e) => Err(self.failure("writing dovecot-uidlist", e)),
+            _ => Ok(Attempt::Done(())),
         }
     }
 

@@ -142,8 +142,10 @@ impl State {
         };
         let Some(replayed) = journal::replay(&octets, self.generation, model) else {
             // The checkpoint was replaced and the process ended before the new journal was there: the old one is
-            // part of the checkpoint. Else somebody mixed up files. Both are told apart by the generation.
-            let older = Head::decode(&octets).is_some_and(|h| h.generation < self.generation);
+            // part of the checkpoint. Else somebody mixed up files. Both are told apart by the generation. A mark behind
+            // the old journal says that something came after the checkpoint.
+            let older = Head::decode(&octets).is_some_and(|h| h.generation < self.generation)
+                && journal::is_whole(&octets);
             return Ok(if older && self.is_same_boot(model) { Trust::Whole } else { Trust::Doubtful });
         };
         if replayed.damaged {
@@ -180,6 +182,16 @@ impl State {
     /// Is something in memory only?
     pub fn is_behind(&self) -> bool {
         self.journal.is_none() || !self.backlog.is_empty()
+    }
+
+    /// Can frames be put behind others?
+    pub fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Was no checkpoint ever written or found?
+    pub fn has_nothing(&self) -> bool {
+        self.checkpoint_len == 0
     }
 
     /// Would a start after a crash take what is on disk for all there was?
@@ -331,10 +343,11 @@ impl State {
             Err(e) => {
                 (model.boot, model.reserved) = before;
                 if replaced || self.journal.is_none() {
-                    // What comes now is in neither of the two.
+                    // What comes now is in neither of the two. The new checkpoint may not last, and then the old journal counts.
                     if replaced {
-                        self.marked |= self.spoil_journal(fs);
-                    } else if !self.marked {
+                        self.checkpoint_len = octets.len() as u64;
+                    }
+                    if replaced || !self.marked {
                         self.marked = self.mark_journal(fs);
                     }
                     self.journal = None;
@@ -345,33 +358,24 @@ impl State {
         }
     }
 
-    /// Makes a start see that something is missing behind the journal. Its frames stay, for the numbers that they reserve,
-    /// but for the last one where there is no room for a mark. `false`: it cannot be done.
-    fn mark_journal(&self, fs: &Fs) -> bool {
-        let mark = || {
-            let mut file = fs.open_root(&self.folder)?.open_append(JOURNAL)?;
-            // No frame is one octet long.
-            file.write_all(b"!").or_else(|_| file.truncate(self.len.saturating_sub(1)))?;
+    /// Makes a start see that something is missing behind the journal, whichever checkpoint it finds. Its frames stay, for the
+    /// numbers that they reserve, but for the last one where there is no room for a mark. `false`: it cannot be done.
+    fn mark_journal(&mut self, fs: &Fs) -> bool {
+        // No frame is one octet long, and where the last one lacks an octet, this is another.
+        let octet = [!self.last];
+        let mark = |file: &mut File| {
+            let cut = |file: &File| file.truncate(file.stat()?.size.saturating_sub(1));
+            file.write_all(&octet).or_else(|_| cut(file))?;
             drop(file.sync_data());
             Ok(())
         };
-        match mark() {
+        let opened = match &mut self.journal {
+            Some(file) => mark(file),
+            None => fs.open_root(&self.folder).and_then(|dir| mark(&mut dir.open_append(JOURNAL)?)),
+        };
+        match opened {
             Ok(()) => true,
             Err(e) => !is_defect(&e),
-        }
-    }
-
-    /// Makes a start see that the journal does not belong to the checkpoint. `false`: it cannot be done.
-    fn spoil_journal(&self, fs: &Fs) -> bool {
-        let open = || fs.open_root(&self.folder)?.open_append(JOURNAL);
-        match open() {
-            Ok(file) => {
-                let cut = file.truncate(0).is_ok();
-                drop(file.sync_data());
-                cut
-            }
-            Err(e) if !is_defect(&e) => true,
-            Err(_) => self.journal.as_ref().is_some_and(|file| file.truncate(0).is_ok()),
         }
     }
 
@@ -435,7 +439,8 @@ pub fn out_of_the_way<T>(
     })
 }
 
-fn reservation(uid_next: u32, mod_seq: ModSeq) -> Op {
+/// The step that reserves numbers from here on.
+pub fn reservation(uid_next: u32, mod_seq: ModSeq) -> Op {
     let m = ModSeq::new(mod_seq.get().saturating_add(MOD_SEQ_BLOCK)).unwrap_or(ModSeq::MAX);
     Op::Reserve(uid_next.saturating_add(UID_BLOCK), m)
 }

@@ -8,8 +8,8 @@
 //! (or five listings, if they never rest): `readdir` may skip a file that is renamed meanwhile.
 //!
 //! **UIDs are given under the lock**, and only after the uidlist was read under it. If nobody else can take the lock
-//! either (full disk, read-only), they are given without and written down later. If another program holds it, the
-//! new messages wait: what is known is served.
+//! either (full disk, read-only), they are given without and written down later. If another program holds it, or if
+//! UIDs can be written down nowhere (`Core::reserve`), the new messages wait: what is known is served.
 
 use crate::core::{Core, Result, keyword_ops, stamp};
 use crate::dotlock::{Contention, Dotlock};
@@ -187,6 +187,7 @@ impl Core {
         for (uid, entry) in moved {
             self.moved(uid, entry, &mut added, &mut ops);
         }
+        self.names_lost = false;
         if !gone.is_empty() {
             ops.push(Op::Expunge(gone));
         }
@@ -291,6 +292,7 @@ impl Core {
         }
         let more = self.catch_up(fs, &dirs, unknown)?;
         let unknown: Unknown = unknown.iter().cloned().chain(more).collect();
+        let unknown = self.with_lasting_uids(&dirs, unknown, lock.is_some());
         self.arrive(&unknown);
         match lock {
             Some(lock) => {
@@ -332,13 +334,28 @@ impl Core {
     }
 
     /// As [`Self::adopt`] for verbs that are about to give UIDs themselves and hold the lock.
-    pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>) -> Result<()> {
+    pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>, is_held: bool) -> Result<()> {
         let found = self.catch_up(fs, dirs, &Unknown::new())?;
+        let found = self.with_lasting_uids(dirs, found, is_held);
         if !found.is_empty() {
             self.arrive(&found);
         }
         self.list.forget_listed();
         Ok(())
+    }
+
+    /// Those whose UIDs are not given again after a crash; the others are looked for again.
+    fn with_lasting_uids(&mut self, dirs: &Dirs<'_>, mut unknown: Unknown, is_held: bool) -> Unknown {
+        let uid_next = self.model.snapshot.uid_next;
+        let listed =
+            |core: &Self, e: &Entry| core.list.get(base_of(&e.name)).is_some_and(|l| l.uid >= uid_next);
+        let unlisted = unknown.iter().filter(|(e, _)| !listed(self, e)).count();
+        if let Err(error) = self.reserve(dirs, unlisted, is_held) {
+            tracing::warn!(place = %self.label(), %error, "new messages wait: their UIDs can be written down nowhere");
+            unknown.retain(|(e, _)| listed(self, e));
+            self.doubt = true;
+        }
+        unknown
     }
 
     /// Another verb may have adopted some since they were found. If it knows them under other names, one of the two is
@@ -381,6 +398,8 @@ impl Core {
         }
         honoured.sort_unstable_by_key(|(uid, ..)| *uid);
         fresh.sort_unstable_by(|(a, x, _), (b, y, _)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+        // Another program may have renamed them just now.
+        self.renamed |= unknown.iter().any(|(e, _)| e.folder == Folder::Cur);
         let (mut added, mut ops) = (Vec::new(), Vec::new());
         let mut last = None;
         for (uid, wire, entry, stat) in honoured {

@@ -79,9 +79,11 @@ pub fn transfer(
         target.leave();
         return Err(Refusal::MailboxGone.into());
     }
-    target.take_in_listed(fs, &to)?;
+    target.take_in_listed(fs, &to, lock.is_some())?;
     target.read_letters(&to).map_err(|e| target.failure("reading dovecot-keywords", e))?;
 
+    let reserved = target.reserve(&to, items.len(), lock.is_some());
+    reserved.map_err(|e| target.failure("reserving UIDs", e))?;
     if how == Transfer::Move && lock.is_some() {
         target.letters_first(&to, &items);
     }

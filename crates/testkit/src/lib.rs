@@ -7,6 +7,7 @@ pub mod mail;
 pub mod mta;
 pub mod peer;
 pub mod served;
+pub mod servers;
 pub mod transcript;
 pub mod tree;
 

@@ -75,6 +75,11 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
             folder_of(&fixed.join("x"));
             folder_of(&fixed);
         }
+        for authorities in [&directory.sql.ca_file] {
+            if !authorities.as_os_str().is_empty() {
+                folder_of(authorities);
+            }
+        }
     }
     let mut write: BTreeSet<PathBuf> = settings.mail.roots.iter().cloned().collect();
     write.insert(settings.state_dir.clone());

@@ -12,10 +12,11 @@
 pub mod ids;
 mod line;
 
-pub use line::{Line, Unusable};
+pub use crate::fields::Unusable;
+pub use line::Line;
 
 use crate::login::domain_name;
-use crate::{Account, Defaults, Login, Names, Outage, Source, expand};
+use crate::{Account, Defaults, Fields, Login, Names, Outage, Source, expand};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -39,6 +40,8 @@ pub struct PasswdFile {
 struct Inner {
     path: String,
     defaults: Defaults,
+    /// What lines have that do not say otherwise.
+    fields: Fields,
     /// The domain of names without one.
     domain: Option<String>,
     files: Mutex<HashMap<PathBuf, Loaded>>,
@@ -66,17 +69,30 @@ struct Mark {
 impl PasswdFile {
     /// The file of this path. It need not exist yet.
     pub fn new(path: impl Into<String>, defaults: Defaults) -> Self {
-        let (path, domain) = (path.into(), None);
-        Self { inner: Arc::new(Inner { path, defaults, domain, files: Mutex::default() }) }
+        let (path, domain, fields) = (path.into(), None, Fields::default());
+        Self { inner: Arc::new(Inner { path, defaults, fields, domain, files: Mutex::default() }) }
     }
 
     /// Names without a domain belong to this one. Without it they are nobody's, except in files whose path names the
     /// domain: a bare `anna` must not be `anna@` every domain that somebody types.
     #[must_use]
     pub fn bare_names_in(self, domain: &str) -> Self {
-        let (path, defaults) = (self.inner.path.clone(), self.inner.defaults.clone());
-        let domain = domain_name(domain);
-        Self { inner: Arc::new(Inner { path, defaults, domain, files: Mutex::default() }) }
+        self.with(|inner| inner.domain = domain_name(domain))
+    }
+
+    /// Every line has these fields unless it says otherwise.
+    #[must_use]
+    pub fn with_fields(self, fields: Fields) -> Self {
+        self.with(|inner| inner.fields = fields)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let Inner { path, defaults, fields, domain, .. } = &*self.inner;
+        let (path, defaults, fields, domain) =
+            (path.clone(), defaults.clone(), fields.clone(), domain.clone());
+        let mut inner = Inner { path, defaults, fields, domain, files: Mutex::default() };
+        change(&mut inner);
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -209,16 +225,20 @@ impl Inner {
             format!("{} line {number}: {}", path.display(), why.to_string())
         };
         let Some(name) = line.renamed() else {
-            let account = line.account(login.as_str(), &self.defaults);
+            let account = self.account(line, login.as_str());
             return account.map(|a| Some(Arc::new(a))).map_err(|why| failed(*number, &why));
         };
         // Dovecot: `user=` names whom the password opens; the rest is read from that user's own line, if there is one.
         let name = Login::parse(name.as_bytes()).map_err(|why| failed(*number, &why))?;
-        let typed = line.account(name.as_str(), &self.defaults).map_err(|why| failed(*number, &why))?;
+        let typed = self.account(line, name.as_str()).map_err(|why| failed(*number, &why))?;
         let Some((number, own)) = of(&name) else { return Ok(Some(Arc::new(typed))) };
-        let own = own.account(name.as_str(), &self.defaults).map_err(|why| failed(*number, &why))?;
+        let own = self.account(own, name.as_str()).map_err(|why| failed(*number, &why))?;
         let Account { secret, login, allowed_networks, .. } = typed;
         Ok(Some(Arc::new(Account { secret, login, allowed_networks, ..own })))
+    }
+
+    fn account(&self, line: &Line, name: &str) -> Result<Account, Unusable> {
+        line.account_with(&self.fields, name, &self.defaults)
     }
 
     /// The lines of a file, read again when it has changed.

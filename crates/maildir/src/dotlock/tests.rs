@@ -179,3 +179,21 @@ fn touching_waits_ten_seconds() {
         assert!(dir.stat(UIDLIST.lock).unwrap().mtime.seconds >= before.seconds + 10);
     });
 }
+
+#[test]
+fn a_lock_that_the_disk_kept_is_not_waited_for() {
+    job(|fs, path| {
+        let dir = fs.open_root(path).unwrap();
+        let play = Play::new();
+        let holder = Holder::with(77, "mail", play.clone());
+        let what = Lock { content: Content::Empty, ..UIDLIST };
+        let held = Dotlock::acquire(&dir, &what, &holder, &mut Contention::default()).unwrap();
+        // What `remove` notes when the disk does not answer.
+        holder.left.lock().insert(key(&held.stat));
+        held.forget();
+        std::mem::forget(held);
+        drop(Dotlock::acquire(&dir, &what, &holder, &mut Contention::default()).unwrap());
+        assert!(play.elapsed() < Duration::from_secs(1), "{:?}", play.elapsed());
+        assert!(holder.left.lock().is_empty() && !dir.exists(what.lock).unwrap());
+    });
+}

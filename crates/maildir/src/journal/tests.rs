@@ -117,6 +117,7 @@ proptest! {
             (None, None) => (),
             other => prop_assert!(false, "{:?}", other.1),
         }
+        prop_assert_eq!(is_whole(&file[..cut]), at.iter().any(|(len, _)| *len == cut));
         // A flipped bit: all before it counts, nothing after.
         if !file.is_empty() {
             let mut bad = file.clone();

@@ -156,6 +156,8 @@ pub struct Layer {
     boot_id: PathBuf,
     state: Mutex<State>,
     dice: Mutex<Dice>,
+    /// Each call is printed.
+    tells: bool,
 }
 
 /// What a call is about.
@@ -205,7 +207,8 @@ fn kind_of(path: &[u8]) -> String {
 
 impl Layer {
     pub fn new(inner: Arc<dyn Calls>, boot_id: PathBuf, seed: u64) -> Self {
-        Self { inner, boot_id, state: Mutex::default(), dice: Mutex::new(Dice::new(seed)) }
+        let tells = std::env::var_os("TORTURE_CALLS").is_some();
+        Self { inner, boot_id, state: Mutex::default(), dice: Mutex::new(Dice::new(seed)), tells }
     }
 
     /// From now on the `nth` call (from 1) that it can happen to meets `fate`.
@@ -269,6 +272,9 @@ impl Layer {
             return Err(Errno::IO.into());
         }
         state.seen += 1;
+        if self.tells {
+            tracing::debug!("    {}: {call} {}", state.verb, String::from_utf8_lossy(&about.path()));
+        }
         // What stands for a file of the kernel's is not on a disk.
         let spared = || matches!(sort, Sort::Stat | Sort::Read) && about.path().ends_with(b"/boot_id");
         if let Some(error) = state.lasting.filter(|e| sort.can_fail_with(*e) && !spared()) {
@@ -333,6 +339,7 @@ impl Layer {
         state.blows += 1;
         state.sync_failed |= !fate.is_stop() && call.contains("sync");
         let name = kind_of(&path);
+        tracing::debug!("    {fate:?} in {}: {call} {}", state.verb, String::from_utf8_lossy(&path));
         if !fate.is_stop()
             && let Some(mailbox) = index_of(&path)
         {
@@ -381,6 +388,7 @@ impl Layer {
         let mut state = self.state.lock();
         state.seen += 1;
         let done = if n == 0 { Ok(0) } else { run(&buf[..n]) };
+        tracing::debug!("    {} of {} octets are written", n, buf.len());
         let hurt = state.hurt.clone();
         let error = self.strike(&mut state, call, &About::Open(fd), fate, Error::Eio);
         match fate {

@@ -477,8 +477,9 @@ impl Model {
             item.date = Some(seen.date);
             now.push(item);
         }
-        // What a MOVE may have taken may be taken back by a power loss.
-        mailbox.expunged.extend(left.iter().filter(|i| i.presence == Presence::Moving).cloned());
+        // What a MOVE or an EXPUNGE may have taken may be taken back by a power loss, and so may the going of what came by a verb
+        // that was not answered: nobody has synced it.
+        mailbox.expunged.extend(left.iter().filter(|i| i.presence != Presence::There).cloned());
         let may_go = |i: &Item| i.shaky && after == After::PowerLoss;
         if let Some(lost) = left.iter().find(|i| i.presence == Presence::There && !may_go(i)) {
             return Err(format!("{name} message {} (UID {:?}) is lost", lost.body, lost.uid));

@@ -6,6 +6,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{OFlags, RenameFlags};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 fn open_dir(calls: &dyn Calls, path: &Path) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -64,16 +65,23 @@ pub fn remove(calls: &dyn Calls, dir: &Path, name: &str) {
     }
 }
 
+/// What [`age`] lets go by.
+pub const AGE: Duration = Duration::from_secs(10);
+
+/// Does the time of a file with this name change with it? A message's time is its date.
+pub fn ages(name: &[u8]) -> bool {
+    name.starts_with(b"dovecot-")
+}
+
 /// Ten seconds go by: everything is that much older.
 pub fn age(root: &Path) {
     let mut todo = vec![root.to_owned()];
     while let Some(path) = todo.pop() {
         let Ok(entries) = std::fs::read_dir(&path) else { continue };
         for entry in entries.flatten() {
-            // A message's time is its date.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 todo.push(entry.path());
-            } else if !entry.file_name().as_bytes().starts_with(b"dovecot-") {
+            } else if !ages(entry.file_name().as_bytes()) {
                 continue;
             }
             older(&entry.path());
@@ -83,10 +91,9 @@ pub fn age(root: &Path) {
 }
 
 fn older(path: &Path) {
-    use std::time::Duration;
     let Ok(file) = std::fs::File::open(path) else { return };
     let Ok(time) = file.metadata().and_then(|m| m.modified()) else { return };
-    drop(file.set_times(std::fs::FileTimes::new().set_modified(time - Duration::from_secs(10))));
+    drop(file.set_times(std::fs::FileTimes::new().set_modified(time - AGE)));
 }
 
 /// A clock that runs so fast that leftover locks are soon old enough: in earnest, one whose process is gone is waited for
@@ -96,16 +103,16 @@ pub struct Hurried {
 }
 
 impl culver_maildir::dotlock::Surroundings for Hurried {
-    fn elapsed(&self) -> std::time::Duration {
+    fn elapsed(&self) -> Duration {
         let ticks = self.ticks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        std::time::Duration::from_secs(60 * ticks)
+        Duration::from_secs(60 * ticks)
     }
     fn now(&self) -> Timestamp {
         let mut now = culver_maildir::clock::now();
         now.seconds += 10;
         now
     }
-    fn sleep(&self, _: std::time::Duration) {}
+    fn sleep(&self, _: Duration) {}
     fn is_alive(&self, _: u32) -> bool {
         true
     }

@@ -20,6 +20,7 @@
 //! Whatever other programs do goes through [`Disk`] too (`outside.rs`), else the record would not know it.
 
 use super::dice::Dice;
+use super::outside;
 use culver_store::io::inotify::WatchFlags;
 use culver_store::io::{Calls, Entries, EntryKind, Resolve, Stat, System, Timestamp};
 use parking_lot::Mutex;
@@ -28,7 +29,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, Timespec, Ti
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -297,18 +298,28 @@ impl Disk {
         }
     }
 
-    /// Somebody changed times past the record.
-    pub fn times_are_lasting_now(&self) {
+    /// Everything in `mail` was made older past the record: so is what is on disk for sure. (Not the same as what is there now: a
+    /// name that a loss takes or brings back changes its directory's time with it.)
+    pub fn has_aged(&self, mail: &Path) {
         let mut record = self.record.lock();
         let record = &mut *record;
-        self.times_are_lasting(record);
-        for (id, fd) in self.open_dirs(record) {
-            if let Ok(stat) = self.system.stat(fd.as_fd()) {
-                record.dir_mtime.insert(id, stat.mtime);
-                for step in &mut record.steps {
-                    step.dirs.iter_mut().filter(|(d, _)| *d == id).for_each(|(_, t)| *t = stat.mtime);
+        let by = outside::AGE.as_secs() as i64;
+        let mut todo = vec![open_dir(mail)];
+        while let Some(fd) = todo.pop() {
+            for entry in self.system.read_dir(fd.as_fd()).unwrap().iter() {
+                if entry.kind == EntryKind::Directory {
+                    todo.push(open_below(fd.as_fd(), entry.name, OFlags::RDONLY | OFlags::DIRECTORY));
+                } else if outside::ages(entry.name)
+                    && let Ok(stat) = self.system.stat_at(fd.as_fd(), entry.name)
+                {
+                    let id = record.id(&stat);
+                    record.files.entry(id).and_modify(|f| f.mtime.seconds -= by);
                 }
             }
+            let id = record.id(&self.system.stat(fd.as_fd()).unwrap());
+            record.dir_mtime.entry(id).and_modify(|t| t.seconds -= by);
+            let steps = record.steps.iter_mut().flat_map(|s| &mut s.dirs);
+            steps.filter(|(d, _)| *d == id).for_each(|(_, t)| t.seconds -= by);
         }
     }
 
@@ -585,7 +596,7 @@ fn only_mtime(time: Timestamp) -> Timestamps {
     }
 }
 
-fn open_dir(path: &std::path::Path) -> OwnedFd {
+fn open_dir(path: &Path) -> OwnedFd {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path.as_os_str().as_bytes(), flags, Mode::empty()).unwrap()
 }

@@ -158,7 +158,7 @@ impl World {
             Step::Age => {
                 outside::age(&self.root());
                 if let Some(disk) = &self.disk {
-                    disk.times_are_lasting_now();
+                    disk.has_aged(&self.root());
                 }
                 Ok(())
             }

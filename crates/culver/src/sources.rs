@@ -1,0 +1,165 @@
+//! The sources of accounts, as `[[directory]]` describes them.
+
+use crate::passwd::Passwd;
+use anyhow::{Context as _, Result};
+use culver_config::Settings;
+use culver_config::settings::{self as set, Source};
+use culver_directory::builtin::Builtin;
+use culver_directory::chain::{Results, Rule, Skip};
+use culver_directory::passwd_file::PasswdFile;
+use culver_directory::sql::{Dialect, Host, Queries, Query, Server, Sql};
+use culver_directory::{
+    CacheSettings, Cached, Defaults, Directory, Fields, Fixed, Link, Serves, Source as AccountSource,
+};
+use std::sync::Arc;
+
+/// The accounts.
+///
+/// # Errors
+/// When a source cannot be opened.
+pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
+    let mut links = Vec::new();
+    for row in &settings.directory {
+        links.push(link(source(settings, row)?, row));
+    }
+    Ok(Arc::new(Directory::chain(links).with_delimiters(&settings.mail.recipient_delimiter)))
+}
+
+fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSource>> {
+    Ok(match row.source {
+        Source::Builtin => Arc::new(builtin(settings, row)?),
+        Source::PasswdFile => {
+            let file = PasswdFile::new(row.path.to_string_lossy(), defaults(settings, row));
+            let mut file = file.with_fields(fields(row));
+            if let [only] = &row.domain[..] {
+                file = file.bare_names_in(&only.name);
+            }
+            Arc::new(Passwd::new(file, row))
+        }
+        Source::Sql => cached(row, Arc::new(sql(settings, row)?)),
+        Source::Static => {
+            Arc::new(Fixed::new("static", fields(row), defaults(settings, row), row.allow_all_users))
+        }
+    })
+}
+
+/// With a memory, if the configuration wants one.
+fn cached(row: &set::Directory, source: Arc<dyn AccountSource>) -> Arc<dyn AccountSource> {
+    let set::Cache { entries, ttl, negative_ttl, stale } = row.cache;
+    let settings = CacheSettings { entries: entries as usize, ttl, negative_ttl, stale };
+    if entries == 0 { source } else { Arc::new(Cached::new(source, settings)) }
+}
+
+fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {
+    let sql = &row.sql;
+    let (dialect, port) = match sql.driver {
+        set::Driver::PostgreSql => (Dialect::PostgreSql, 5432),
+        set::Driver::MySql => (Dialect::MySql, 3306),
+        set::Driver::Sqlite => (Dialect::Sqlite, 0),
+    };
+    let query = |name: &str, text: &str| {
+        let wrong = |why: String| anyhow::anyhow!("directory.sql.{name}: {why}: {text}");
+        Some(text)
+            .filter(|text| !text.is_empty())
+            .map(|text| Query::parse(text, dialect).map_err(wrong))
+            .transpose()
+    };
+    let queries = Queries {
+        password: query("password_query", &sql.password_query)?,
+        user: query("user_query", &sql.user_query)?,
+        iterate: query("iterate_query", &sql.iterate_query)?,
+    };
+    let host = |text: &String| {
+        Host::parse(text, port).with_context(|| {
+            format!("directory.sql.hosts: {text} is no host: write it like db.example.org:{port}")
+        })
+    };
+    let hosts = match sql.driver {
+        set::Driver::Sqlite => vec![Host::Unix(row.path.clone())],
+        _ => sql.hosts.iter().map(host).collect::<Result<_>>()?,
+    };
+    let server = Server {
+        hosts,
+        database: sql.database.clone(),
+        user: sql.user.clone(),
+        password: sql.password.clone(),
+        tls: sql.tls == set::DatabaseTls::StartTls,
+        authorities: sql.ca_file.clone(),
+        connections: sql.connections,
+        connect_timeout: sql.connect_timeout,
+        query_timeout: sql.query_timeout,
+    };
+    let source =
+        Sql::new(dialect, server, queries, fields(row), defaults(settings, row), &row.default_scheme);
+    source.map_err(|why| anyhow::anyhow!("directory.sql: {why}"))
+}
+
+/// A source in its place.
+fn link(source: Arc<dyn AccountSource>, row: &set::Directory) -> Link {
+    Link {
+        source,
+        name: Some(row.name.clone()).filter(|name| !name.is_empty()),
+        serves: match row.serves {
+            set::Serves::Both => Serves::Both,
+            set::Serves::Passwords => Serves::Passwords,
+            set::Serves::Accounts => Serves::Accounts,
+        },
+        results: Results {
+            success: rule(row.result_success),
+            failure: rule(row.result_failure),
+            outage: rule(row.result_internalfail),
+        },
+        skip: match row.skip {
+            set::Skip::Never => Skip::Never,
+            set::Skip::Authenticated => Skip::Authenticated,
+            set::Skip::Unauthenticated => Skip::Unauthenticated,
+        },
+        deny: row.deny,
+        master: row.master,
+        domains: row.domains.iter().map(|d| d.to_lowercase()).collect(),
+    }
+}
+
+fn rule(rule: set::Rule) -> Rule {
+    match rule {
+        set::Rule::ReturnOk => Rule::ReturnOk,
+        set::Rule::ReturnFail => Rule::ReturnFail,
+        set::Rule::Return => Rule::Return,
+        set::Rule::ContinueOk => Rule::ContinueOk,
+        set::Rule::ContinueFail => Rule::ContinueFail,
+        set::Rule::Continue => Rule::Continue,
+    }
+}
+
+/// The built-in directory.
+///
+/// # Errors
+/// When its file cannot be opened.
+pub fn builtin(settings: &Settings, row: &set::Directory) -> Result<Builtin> {
+    let file = settings.state_dir.join("directory.sqlite");
+    Ok(Builtin::open(&file, defaults(settings, row))?)
+}
+
+fn fields(row: &set::Directory) -> Fields {
+    let mut fields = Fields::default();
+    for pair in &row.fields {
+        fields.add_pair(pair);
+    }
+    fields
+}
+
+/// What accounts have of which the source says nothing.
+fn defaults(settings: &Settings, row: &set::Directory) -> Defaults {
+    Defaults {
+        mail: location(settings),
+        home: Some(row.home.clone()).filter(|h| !h.is_empty()),
+        uid: Some(row.uid).filter(|id| *id > 0),
+        gid: Some(row.gid).filter(|id| *id > 0),
+    }
+}
+
+/// `mail.location` and `mail.layout` as one location, as Dovecot writes it.
+fn location(settings: &Settings) -> String {
+    let layout = settings.mail.layout.word();
+    format!("maildir:{}:LAYOUT={layout}", settings.mail.location)
+}

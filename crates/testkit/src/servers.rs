@@ -1,0 +1,350 @@
+//! Servers that accounts come from: PostgreSQL, MariaDB, OpenLDAP's slapd, and Dovecot's auth process to compare with.
+//!
+//! Each is a private instance in a temporary folder, on a unix socket and, where a test wants TCP, on a port of the loopback
+//! interface that the system chose. They refuse to run as root, so as root they run as their package's user. `None` says
+//! that the program is not there. Dropping one ends it and removes its data.
+
+use crate::peer::{Process, wait_until};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const START: Duration = Duration::from_secs(30);
+
+/// A server.
+pub struct Server {
+    process: Option<Process>,
+    start: Box<dyn Fn() -> Command + Send + Sync>,
+    ready: Box<dyn Fn() -> Result<()> + Send + Sync>,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its unix socket (PostgreSQL: the folder of it).
+    pub socket: PathBuf,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    _temp: TempDir,
+}
+
+impl Server {
+    fn launch(
+        temp: TempDir,
+        socket: PathBuf,
+        port: u16,
+        start: impl Fn() -> Command + Send + Sync + 'static,
+        ready: impl Fn() -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let dir = temp.path().to_owned();
+        let (start, ready) = (Box::new(start), Box::new(ready));
+        let mut server = Self { process: None, start, ready, dir, socket, port, _temp: temp };
+        server.start()?;
+        Ok(server)
+    }
+
+    /// Starts it (again); returns when it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start(&mut self) -> Result<()> {
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.dir.join("log"))?;
+        let mut command = (self.start)();
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut process = Process(command.spawn()?);
+        let ready = wait_until(START, &mut process, || (self.ready)());
+        ready.with_context(|| fs::read_to_string(self.dir.join("log")).unwrap_or_default())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it; its data stay.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// A folder that belongs to the user as whom the server runs.
+fn folder(user: &str) -> Result<TempDir> {
+    let temp = tempfile::Builder::new().prefix("culver-").tempdir()?;
+    if rustix::process::geteuid().is_root() {
+        run(Command::new("chown").arg(user).arg(temp.path()))?;
+    }
+    Ok(temp)
+}
+
+/// The program, as that user when we are root.
+fn as_user(user: &'static str, program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--init-groups", "--"]).arg(program);
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!(
+            "{command:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// The newest PostgreSQL of Debian's packages.
+fn postgres_programs() -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> =
+        fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|e| Some(e.ok()?.path().join("bin"))).collect();
+    versions.sort();
+    versions.pop().filter(|bin| bin.join("initdb").exists())
+}
+
+/// PostgreSQL with a superuser `postgres` who is let in on the socket, and a database of the same name. TCP asks for
+/// passwords (SCRAM).
+///
+/// # Errors
+/// When it does not start.
+pub fn postgres() -> Result<Option<Server>> {
+    let Some(bin) = postgres_programs() else { return Ok(None) };
+    let temp = folder("postgres")?;
+    let (dir, data) = (temp.path().to_owned(), temp.path().join("data"));
+    let mut initdb = as_user("postgres", &bin.join("initdb"));
+    initdb.args(["--no-sync", "--username=postgres", "--encoding=UTF8", "--no-locale", "--auth-local=trust"]);
+    run(initdb.args(["--auth-host=scram-sha-256", "-D"]).arg(&data))?;
+    let port = free_port()?;
+    let (program, socket) = (bin.join("postgres"), dir.clone());
+    let (psql, at) = (bin.join("psql"), dir.clone());
+    let server = Server::launch(
+        temp,
+        dir,
+        port,
+        move || {
+            let mut command = as_user("postgres", &program);
+            command.arg("-D").arg(&data).arg("-k").arg(&socket).args(["-p", &port.to_string()]);
+            command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=8MB"]);
+            command
+        },
+        move || {
+            run(Command::new(&psql).arg("-h").arg(&at).args([
+                "-p",
+                &port.to_string(),
+                "-U",
+                "postgres",
+                "-c",
+                "SELECT 1",
+            ]))
+        },
+    )?;
+    Ok(Some(server))
+}
+
+impl Server {
+    /// Runs SQL in PostgreSQL.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn psql(&self, sql: &str) -> Result<()> {
+        let bin = postgres_programs().context("no PostgreSQL")?;
+        let mut command = Command::new(bin.join("psql"));
+        command.arg("-h").arg(&self.socket).args(["-p", &self.port.to_string(), "-U", "postgres"]);
+        run(command.args(["-v", "ON_ERROR_STOP=1", "-c", sql]))
+    }
+
+    /// Runs SQL in MariaDB.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn mariadb(&self, sql: &str) -> Result<()> {
+        run(Command::new("mariadb")
+            .arg("--no-defaults")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(["-u", "root", "-e", sql]))
+    }
+
+    /// Adds entries to slapd.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub fn ldapadd(&self, ldif: &str) -> Result<()> {
+        let file = self.dir.join("entries.ldif");
+        fs::write(&file, ldif)?;
+        let uri = format!("ldap://127.0.0.1:{}", self.port);
+        run(Command::new("ldapadd")
+            .args(["-x", "-H", &uri, "-D", ROOT_DN, "-w", ROOT_PASSWORD, "-f"])
+            .arg(file))
+    }
+}
+
+/// MariaDB with a user `root` without password on the socket and a database `mail`.
+///
+/// # Errors
+/// When it does not start.
+pub fn mariadb() -> Result<Option<Server>> {
+    let program = PathBuf::from("/usr/sbin/mariadbd");
+    if !program.exists() {
+        return Ok(None);
+    }
+    let temp = folder("mysql")?;
+    let dir = temp.path().to_owned();
+    let (data, socket) = (dir.join("data"), dir.join("socket"));
+    let mut install = as_user("mysql", Path::new("/usr/bin/mariadb-install-db"));
+    install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
+    run(install.arg(format!("--datadir={}", data.display())))?;
+    let port = free_port()?;
+    let (at, asked) = (socket.clone(), socket.clone());
+    let server = Server::launch(
+        temp,
+        socket,
+        port,
+        move || {
+            let mut command = as_user("mysql", &program);
+            command.args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"]);
+            command.args(["--innodb-buffer-pool-size=8M", "--skip-log-bin", "--skip-name-resolve"]);
+            command.arg(format!("--datadir={}", data.display()));
+            command.arg(format!("--socket={}", at.display())).arg(format!("--port={port}"));
+            command
+        },
+        move || {
+            let mut client = Command::new("mariadb");
+            client.arg("--no-defaults").arg("-S").arg(&asked);
+            run(client.args(["-u", "root", "-e", "CREATE DATABASE IF NOT EXISTS mail"]))
+        },
+    )?;
+    Ok(Some(server))
+}
+
+/// Who may do everything in slapd.
+pub const ROOT_DN: &str = "cn=admin,dc=example,dc=org";
+/// Its password.
+pub const ROOT_PASSWORD: &str = "root secret";
+
+/// slapd for `dc=example,dc=org`, with inetOrgPerson and posixAccount; people bind, only [`ROOT_DN`] reads passwords. With
+/// `tls` (certificate and key as PEM) it offers StartTLS, and LDAPS on `port + 1`... of its own choice, see `Server::socket`.
+///
+/// # Errors
+/// When it does not start.
+pub fn slapd(tls: Option<(&str, &str)>) -> Result<Option<Server>> {
+    let program = PathBuf::from("/usr/sbin/slapd");
+    if !program.exists() {
+        return Ok(None);
+    }
+    let temp = folder("openldap")?;
+    let dir = temp.path().to_owned();
+    let d = dir.display();
+    let port = free_port()?;
+    let mut conf = format!(
+        "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
+         include /etc/ldap/schema/nis.schema\ninclude /etc/ldap/schema/inetorgperson.schema\n\
+         pidfile {d}/pid\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
+    );
+    if let Some((certificate, key)) = tls {
+        fs::write(dir.join("cert.pem"), certificate)?;
+        fs::write(dir.join("key.pem"), key)?;
+        conf += &format!("TLSCertificateFile {d}/cert.pem\nTLSCertificateKeyFile {d}/key.pem\n");
+    }
+    conf += &format!(
+        "database mdb\nmaxsize 10485760\nsuffix dc=example,dc=org\nrootdn {ROOT_DN}\nrootpw \"{ROOT_PASSWORD}\"\n\
+         directory {d}/db\naccess to attrs=userPassword by anonymous auth by * none\naccess to * by * read\n"
+    );
+    fs::create_dir(dir.join("db"))?;
+    fs::write(dir.join("slapd.conf"), conf)?;
+    if rustix::process::geteuid().is_root() {
+        run(Command::new("chown").args(["-R", "openldap"]).arg(&dir))?;
+    }
+    let uri = format!("ldap://127.0.0.1:{port}");
+    let asked = uri.clone();
+    let conf = dir.join("slapd.conf");
+    let server = Server::launch(
+        temp,
+        dir,
+        port,
+        move || {
+            let mut command = as_user("openldap", &program);
+            command.args(["-d", "0", "-h", &uri, "-f"]).arg(&conf);
+            command
+        },
+        move || run(Command::new("ldapsearch").args(["-x", "-H", &asked, "-b", "", "-s", "base"])),
+    )?;
+    server
+        .ldapadd("dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\no: Example\n")?;
+    Ok(Some(server))
+}
+
+/// Dovecot's auth process alone, with these sections of its configuration. It speaks on `auth-client`.
+///
+/// # Errors
+/// When it does not start.
+pub fn dovecot_auth(sections: &str) -> Result<Option<Server>> {
+    if !Path::new("/usr/sbin/dovecot").exists() {
+        return Ok(None);
+    }
+    let temp = tempfile::Builder::new().prefix("culver-").tempdir()?;
+    run(Command::new("chmod").arg("755").arg(temp.path()))?;
+    let dir = temp.path().to_owned();
+    let d = dir.display();
+    let conf = dir.join("dovecot.conf");
+    fs::write(
+        &conf,
+        format!(
+            "base_dir = {d}/base\nstate_dir = {d}/state\nlog_path = {d}/log\nssl = no\nprotocols =\n\
+             auth_failure_delay = 0\nservice anvil {{\n chroot =\n}}\nservice stats {{\n chroot =\n}}\n{sections}\n"
+        ),
+    )?;
+    let socket = dir.join("base/auth-client");
+    let asked = socket.clone();
+    let server = Server::launch(
+        temp,
+        socket,
+        0,
+        move || {
+            let mut command = Command::new("/usr/sbin/dovecot");
+            command.arg("-F").arg("-c").arg(&conf);
+            command
+        },
+        move || Ok(UnixStream::connect(&asked).map(|_| ())?),
+    )?;
+    Ok(Some(server))
+}
+
+/// What Dovecot's auth process says of names and passwords: the whole line of each answer, in their order.
+///
+/// # Errors
+/// When it ends the conversation.
+pub fn ask_dovecot(socket: &Path, logins: &[(String, String)]) -> Result<Vec<String>> {
+    use base64::Engine as _;
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(START))?;
+    stream.write_all(format!("VERSION\t1\t1\nCPID\t{}\n", std::process::id()).as_bytes())?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while lines.next().context("Dovecot has hung up")?? != "DONE" {}
+    let mut answers = vec![String::new(); logins.len()];
+    // Failures are answered together, once a second or so; not too many may wait.
+    for (part, chunk) in logins.chunks(100).enumerate() {
+        for (index, (user, password)) in chunk.iter().enumerate() {
+            let response = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{password}"));
+            let id = part * 100 + index + 1;
+            stream.write_all(
+                format!("AUTH\t{id}\tPLAIN\tservice=test\tno-penalty\tresp={response}\n").as_bytes(),
+            )?;
+        }
+        for _ in chunk {
+            let line = lines.next().context("Dovecot has hung up")??;
+            let id: usize = line.split('\t').nth(1).unwrap_or_default().parse()?;
+            *answers.get_mut(id - 1).context("an answer to nobody")? = line;
+        }
+    }
+    Ok(answers)
+}
