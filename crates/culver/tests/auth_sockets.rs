@@ -63,7 +63,7 @@ impl Site {
             "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nmail.roots = [\"{root}/home\"]\n\
              imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nauth.failure_delay = \"500ms\"\n{settings}\n# SOCKETS\n\
              [[directory]]\nsource = \"builtin\"\nhome = \"{root}/home/%n\"\nuid = {OWNER}\ngid = {OWNER}\n\
-             [[directory]]\nsource = \"passwd-file\"\npath = \"{root}/users\"\n"
+             [[directory]]\nsource = \"passwd-file\"\ndomains = [\"example.com\"]\npath = \"{root}/users\"\n"
         );
         fs::write(site.at("culver.toml"), text).unwrap();
         fs::create_dir(site.at("users")).unwrap();
