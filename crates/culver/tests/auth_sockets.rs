@@ -119,7 +119,10 @@ impl Site {
     /// In place of the passwd-file, a database at this port.
     fn database(&self, port: u16) {
         let config = fs::read_to_string(self.at("culver.toml")).unwrap();
-        let file = format!("source = \"passwd-file\"\ndomains = [\"example.com\"]\npath = \"{}\"\n", self.path("users"));
+        let file = format!(
+            "source = \"passwd-file\"\ndomains = [\"example.com\"]\npath = \"{}\"\n",
+            self.path("users")
+        );
         assert!(config.contains(&file), "{config}");
         let sql = format!(
             "source = \"sql\"\ndomains = [\"example.com\"]\n[directory.sql]\nhosts = [\"127.0.0.1:{port}\"]\ndatabase = \"mail\"\nuser = \"culver\"\n\
