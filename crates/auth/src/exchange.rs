@@ -1,9 +1,11 @@
 //! One SASL exchange, step by step. The caller does base64 and the framing of its protocol.
 
 use crate::app_password;
-use crate::auth::{Auth, ChannelBinding, Delay, Found, No, Peer};
+use crate::auth::{Auth, Found};
 use crate::claim::Claim;
 use crate::denied::Denied;
+use crate::no::No;
+use crate::peer::{ChannelBinding, Delay, Peer};
 use crate::scheme::Stored;
 use culver_directory::{Account, AppPassword, Login};
 use culver_sasl::oauth::{self, Bearer};
