@@ -1,153 +1,31 @@
 //! Names and passwords against the directory.
 
 use crate::app_password::{self, Uses};
-use crate::blocks::{Block, BlockSettings, Blocks};
+use crate::blocks::{Block, Blocks};
 use crate::cache::Cache;
 use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
+use crate::no::No;
+use crate::peer::{ChannelBinding, Delay, Peer, Secured};
 use crate::penalty::{Penalties, network};
-use crate::policy::{Attempted, Ended, Policy, Verdict};
-use crate::scheme::{Make, Stored, make};
+use crate::policy::{Attempted, Ended, Verdict};
+use crate::scheme::{Stored, make};
 use crate::seats::{Seat, Seats};
+use crate::settings::{AuthSettings, Backends};
 use async_trait::async_trait;
 use culver_directory::{
-    Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, TokenVerifier,
-    Verdict as Checked,
+    Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, Verdict as Checked,
 };
-use culver_events::{Attempt, Event, Events, Origin, Transport};
+use culver_events::{Attempt, Event, Events};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-
-/// What hides the bytes of a connection from others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Secured {
-    /// Nothing.
-    No,
-    /// TLS.
-    Tls,
-    /// They do not leave the machine.
-    Loopback,
-}
-
-/// Who is at the other end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// The client.
-    pub remote: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
-    /// How the connection is protected.
-    pub secured: Secured,
-    /// The protocol, as logs name it: `imap`.
-    pub service: &'static str,
-    /// The session's id in logs.
-    pub session: String,
-    /// The name in the client's TLS certificate, when it has shown one that an authority we trust has signed.
-    pub certificate: Option<String>,
-}
-
-impl Peer {
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
-            service: self.service,
-            remote: self.remote,
-            local: self.local,
-            transport: match self.secured {
-                Secured::No => Transport::Plain,
-                Secured::Tls => Transport::Tls,
-                Secured::Loopback => Transport::Loopback,
-            },
-            session: self.session.clone(),
-        }
-    }
-}
-
-/// What names a TLS channel (RFC 5056).
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct ChannelBinding {
-    /// `tls-exporter` (RFC 9266); only TLS 1.3 has it.
-    pub exporter: Option<Vec<u8>>,
-    /// `tls-server-end-point` (RFC 5929 §4).
-    pub end_point: Option<Vec<u8>>,
-}
-
-/// How a failure waits, for exchanges that cannot do as all others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Delay {
-    /// The answer comes after this long, however long it should wait: for protocols whose clients give up.
-    pub at_most: Duration,
-    /// Do failures count against the client's network, and do the network's earlier ones count here? `false` where many
-    /// people share one address (webmail), or where there is none.
-    pub counted: bool,
-}
-
-impl Default for Delay {
-    fn default() -> Self {
-        Self { at_most: Duration::MAX, counted: true }
-    }
-}
-
-/// Settings, each with the reason for its default.
-#[derive(Clone, Debug)]
-pub struct AuthSettings {
-    /// How long the first failures of a network wait; it grows from the fourth on, up to 15 seconds. Zero for never.
-    pub failure_delay: Duration,
-    /// What is offered, in this order, whether it serves all accounts or not; `None` for [what serves
-    /// all](Auth::mechanisms). Clients take the strongest mechanism before anybody knows who they are: an account whose
-    /// password is stored otherwise could then not log in.
-    pub mechanisms: Option<Vec<Mechanism>>,
-    /// Is nothing taken without TLS, except on loopback?
-    pub tls_required: bool,
-    /// What stands between a user and the master who logs in as them: `*`. `None`: that form does not exist.
-    pub master_separator: Option<char>,
-    /// The account that ANONYMOUS opens.
-    pub anonymous: Option<String>,
-    /// When somebody is blocked.
-    pub blocks: BlockSettings,
-    /// How a password that is stored by a weak scheme is stored anew when its owner logs in with it; `None`: it stays.
-    pub rehash: Option<Make>,
-}
-
-impl Default for AuthSettings {
-    fn default() -> Self {
-        Self {
-            failure_delay: Duration::from_secs(2),
-            mechanisms: None,
-            tls_required: true,
-            master_separator: None,
-            anonymous: None,
-            blocks: BlockSettings::default(),
-            rehash: None,
-        }
-    }
-}
-
-/// What is asked about names, passwords and tokens.
-#[derive(Clone)]
-pub struct Backends {
-    /// The accounts.
-    pub directory: Arc<Directory>,
-    /// Who may log in as anybody, beside the accounts that are marked so.
-    pub masters: Option<Arc<dyn Source>>,
-    /// Who knows good tokens; without, OAUTHBEARER and XOAUTH2 do not exist.
-    pub tokens: Option<Arc<dyn TokenVerifier>>,
-    /// Who has a say in logins.
-    pub policy: Option<Arc<Policy>>,
-}
-
-impl Backends {
-    /// Only a directory.
-    pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, masters: None, tokens: None, policy: None }
-    }
-}
 
 /// A longer password is wrong: some hashes cost the square of the length.
 const LONGEST_PASSWORD: usize = 1024;
@@ -947,51 +825,5 @@ impl Prove for PasswordProver<'_> {
     }
 }
 
-/// Why not: for the client, and for the log.
-pub(crate) struct No {
-    pub denied: Denied,
-    pub reason: String,
-    /// Is the account one whose failures do not wait (`nodelay`)?
-    no_delay: bool,
-    /// What tells this guess from others, where it is known.
-    guess: Option<u64>,
-    /// What the policy service was told of the password.
-    pwhash: Option<String>,
-}
-
 /// Why, for names that nobody has.
 const UNKNOWN: &str = "unknown user";
-
-impl No {
-    pub fn because(denied: Denied, reason: &str) -> Self {
-        Self { denied, reason: reason.to_owned(), no_delay: false, guess: None, pwhash: None }
-    }
-
-    /// They do not know the password, or whatever else proves it.
-    pub fn wrong(reason: &str) -> Self {
-        Self::because(Denied::Credentials, reason)
-    }
-
-    pub fn syntax(text: String) -> Self {
-        Self {
-            reason: text.clone(),
-            denied: Denied::Syntax(text),
-            no_delay: false,
-            guess: None,
-            pwhash: None,
-        }
-    }
-
-    /// It was this guess.
-    pub fn guessed(self, fingerprint: u64) -> Self {
-        Self { guess: Some(fingerprint), ..self }
-    }
-
-    /// It was this account's proof that failed.
-    pub fn of(mut self, account: &Account) -> Self {
-        let set = account.extra.get("nodelay");
-        self.no_delay =
-            set.is_some_and(|v| !matches!(v.to_ascii_lowercase().as_str(), "no" | "n" | "0" | "false"));
-        self
-    }
-}

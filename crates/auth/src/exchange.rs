@@ -1,9 +1,11 @@
 //! One SASL exchange, step by step. The caller does base64 and the framing of its protocol.
 
 use crate::app_password;
-use crate::auth::{Auth, ChannelBinding, Delay, Found, No, Peer};
+use crate::auth::{Auth, Found};
 use crate::claim::Claim;
 use crate::denied::Denied;
+use crate::no::No;
+use crate::peer::{ChannelBinding, Delay, Peer};
 use crate::scheme::Stored;
 use culver_directory::{Account, AppPassword, Login};
 use culver_sasl::oauth::{self, Bearer};
@@ -132,12 +134,12 @@ impl Exchange {
             }
             Mechanism::CramMd5 => {
                 let now = culver_events::clock::now().as_secs();
-                let challenge = cram_md5::challenge(&self.nonce()?, now, "culver");
+                let challenge = cram_md5::challenge(&self.nonce().map_err(nameless)?, now, "culver");
                 self.step = Step::Cram(challenge.clone());
                 Ok(Progress::Challenge(challenge.into_bytes()))
             }
             Mechanism::DigestMd5 => {
-                let nonce = self.nonce()?;
+                let nonce = self.nonce().map_err(nameless)?;
                 let challenge = digest_md5::challenge(&nonce);
                 self.step = Step::Digest(nonce);
                 Ok(Progress::Challenge(challenge.into_bytes()))
@@ -148,11 +150,8 @@ impl Exchange {
         }
     }
 
-    fn nonce(&self) -> Result<String, Failed> {
-        let nonce = scram::nonce();
-        nonce.ok_or_else(|| {
-            (Vec::new(), self.auth.fault("", "the system gives no random numbers", &self.peer))
-        })
+    fn nonce(&self) -> Result<String, No> {
+        scram::nonce().ok_or_else(|| self.auth.fault("", "the system gives no random numbers", &self.peer))
     }
 
     fn ask_password(&mut self, user: &[u8]) -> Progress {
@@ -209,7 +208,7 @@ impl Exchange {
             |why| (scram::Stored::impossible(hash, &self.auth.seed(claim.login.as_str())), Err(why)),
             |(stored, found)| (stored, Ok(found)),
         );
-        let nonce = self.nonce().map_err(|(_, no)| no)?;
+        let nonce = self.nonce()?;
         let user = first.user.clone();
         let (forms, apps): (Vec<_>, Vec<_>) = forms.into_iter().unzip();
         let server = Server::new(first, stored, &nonce, channel).or(forms);
@@ -417,6 +416,10 @@ impl Exchange {
 
 const MISMATCH: &str = "password mismatch";
 const OTHER_SCHEME: &str = "the password's scheme does not serve this mechanism";
+
+fn nameless(no: No) -> Failed {
+    (Vec::new(), no)
+}
 
 fn malformed(why: Malformed) -> Failed {
     (Vec::new(), No::syntax(why.to_string()))

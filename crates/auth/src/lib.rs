@@ -15,20 +15,25 @@ mod claim;
 mod denied;
 mod exchange;
 pub mod fuzz;
+mod no;
+mod peer;
 mod penalty;
 pub mod policy;
 pub mod scheme;
 mod seats;
+mod settings;
 
 /// The mechanisms, from `culver-sasl`.
 pub mod sasl {
     pub use culver_sasl::Mechanism;
 }
 
-pub use auth::{Auth, AuthSettings, Backends, ChannelBinding, Delay, Memory, Peer, Secured};
+pub use auth::{Auth, Memory};
 pub use blocks::{Block, BlockSettings};
 pub use claim::MASTERS;
 pub use denied::Denied;
 pub use exchange::{Exchange, Progress};
+pub use peer::{ChannelBinding, Delay, Peer, Secured};
 pub use penalty::network;
 pub use seats::{Seat, Seats};
+pub use settings::{AuthSettings, Backends};

@@ -112,8 +112,20 @@ async fn answer(service: Arc<AuthdService>, request: Request, session: String) -
                 },
             })
         }
-        Request::Flush { id, .. } => line(&Answer::Flushed { id, entries: 0 }),
+        Request::Flush { id, users } => line(&Answer::Flushed { id, entries: flush(&service, &users) }),
     }
+}
+
+/// What sources remember of these, or of all.
+fn flush(service: &AuthdService, users: &[String]) -> u64 {
+    let entries = match users {
+        [] => service.directory.flush(None),
+        users => {
+            let logins = users.iter().filter_map(|user| Login::parse(user.as_bytes()).ok());
+            logins.map(|login| service.directory.flush(Some(&login))).sum()
+        }
+    };
+    entries as u64
 }
 
 fn line(answer: &Answer) -> String {

@@ -63,7 +63,7 @@ impl Site {
             "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nmail.roots = [\"{root}/home\"]\n\
              imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nauth.failure_delay = \"500ms\"\n{settings}\n# SOCKETS\n\
              [[directory]]\nsource = \"builtin\"\nhome = \"{root}/home/%n\"\nuid = {OWNER}\ngid = {OWNER}\n\
-             [[directory]]\nsource = \"passwd-file\"\npath = \"{root}/users\"\n"
+             [[directory]]\nsource = \"passwd-file\"\ndomains = [\"example.com\"]\npath = \"{root}/users\"\n"
         );
         fs::write(site.at("culver.toml"), text).unwrap();
         fs::create_dir(site.at("users")).unwrap();
@@ -116,10 +116,19 @@ impl Site {
         fs::write(self.at("users"), bert).unwrap();
     }
 
-    /// Nobody ever answers who asks for what only the passwd-file knows.
-    fn hang(&self) {
-        fs::remove_dir(self.at("users")).unwrap();
-        assert!(run("mkfifo", &[&self.path("users")], b"").status.success());
+    /// In place of the passwd-file, a database at this port.
+    fn database(&self, port: u16) {
+        let config = fs::read_to_string(self.at("culver.toml")).unwrap();
+        let file = format!(
+            "source = \"passwd-file\"\ndomains = [\"example.com\"]\npath = \"{}\"\n",
+            self.path("users")
+        );
+        assert!(config.contains(&file), "{config}");
+        let sql = format!(
+            "source = \"sql\"\ndomains = [\"example.com\"]\n[directory.sql]\nhosts = [\"127.0.0.1:{port}\"]\ndatabase = \"mail\"\nuser = \"culver\"\n\
+             password_query = \"SELECT password FROM users WHERE name = '%u'\"\n"
+        );
+        fs::write(self.at("culver.toml"), config.replace(&file, &sql)).unwrap();
     }
 
     fn log(&self) -> String {
@@ -356,9 +365,9 @@ fn exim_asks() {
     assert!(Smtp::plain(smtp, "bert@example.com", "secret").starts_with("235"));
 }
 
-/// A directory that does not answer is an outage too, in time: Postfix would wait for ten seconds.
+/// A database that is down, and one that takes connections and says nothing: Postfix would wait for ten seconds.
 #[test]
-fn both_hear_of_a_directory_that_hangs() {
+fn both_hear_of_a_database_that_is_gone() {
     if let Some(why) = Postfix::missing().or_else(Exim::missing) {
         println!("not run: SASL of Postfix and Exim: {why}");
         return;
@@ -368,25 +377,35 @@ fn both_hear_of_a_directory_that_hangs() {
     let socket = block("postfix.md", "[[auth_socket.client]]");
     let socket = socket.replace("/var/spool/postfix/private/", &site.path(""));
     site.sockets(&socket.replace("0660", "0666"));
-    site.hang();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    site.database(silent.local_addr().unwrap().port());
     site.start();
     let postfix = start_postfix(&site.path("auth"), sink.address());
     let exim = start_exim(&site.path(""), sink.address());
-    std::thread::scope(|scope| {
-        let asked = [postfix.smtp(), exim.smtp()].map(|smtp| {
-            scope.spawn(move || {
-                let begun = Instant::now();
-                (Smtp::plain(smtp, "bert@example.com", "secret"), begun.elapsed())
-            })
-        });
-        for (asked, code) in asked.into_iter().zip(["454 4.7.0", "435"]) {
-            let (answer, took) = asked.join().unwrap();
-            assert!(answer.starts_with(code), "{answer}");
-            assert!(took > Duration::from_secs(4), "{took:?}");
-        }
-    });
+    let ask = |user: &'static str| {
+        std::thread::scope(|scope| {
+            let asked = [postfix.smtp(), exim.smtp()].map(|smtp| {
+                scope.spawn(move || {
+                    let begun = Instant::now();
+                    (Smtp::plain(smtp, user, "secret"), begun.elapsed())
+                })
+            });
+            asked.map(|asked| asked.join().unwrap())
+        })
+    };
+    for ((answer, took), code) in ask("bert@example.com").into_iter().zip(["454 4.7.0", "435"]) {
+        assert!(answer.starts_with(code), "{answer}{}", site.log());
+        assert!(took > Duration::from_secs(4), "{took:?}");
+    }
     assert!(site.log().contains("it was not decided in time"), "{}", site.log());
-    assert!(Smtp::plain(postfix.smtp(), "anna@example.org", "secret").starts_with("235"));
+    drop(silent);
+    for ((answer, _), code) in ask("carl@example.com").into_iter().zip(["454 4.7.0", "435"]) {
+        assert!(answer.starts_with(code), "{answer}{}", site.log());
+    }
+    // Whom another source knows does not notice.
+    for (answer, _) in ask("anna@example.org") {
+        assert!(answer.starts_with("235"), "{answer}");
+    }
 }
 
 /// A file of /etc/pam.d that goes again.

@@ -236,7 +236,7 @@ fn story(kind: &str) {
     assert_eq!(files, left + 2, "{kind}");
 }
 
-/// Reads all by POP3 and deletes three; how many are left.
+/// Lists all by POP3, reads some and deletes three; how many are left.
 fn by_pop3(server: &Culver, account: &Account, there: usize, kind: &str) -> usize {
     let log_in = || {
         let mut pop3 = Pop3::connect(server.pop3().unwrap(), None).unwrap();
@@ -249,7 +249,7 @@ fn by_pop3(server: &Culver, account: &Account, there: usize, kind: &str) -> usiz
     let mut pop3 = log_in();
     assert_eq!(count(&mut pop3), there, "{kind}");
     assert_eq!(pop3.uidl().unwrap().len(), there, "{kind}");
-    for n in 1..=there {
+    for n in (1..=there).step_by(there / 20) {
         assert!(pop3.lines(&format!("RETR {n}")).unwrap().len() > 10, "{kind}: {n}");
     }
     for n in [1, 2, there] {

@@ -50,6 +50,12 @@ impl Page {
         let found = self.0.iter().find(|(_, block)| block.starts_with(start));
         found.unwrap_or_else(|| panic!("the page quotes no {start}")).1.trim_end().to_owned()
     }
+
+    /// The quotation behind this comment.
+    fn marked(&self, comment: &str) -> String {
+        let found = self.0.iter().find(|(before, _)| before == &format!("<!-- {comment} -->"));
+        found.unwrap_or_else(|| panic!("the page has no {comment}")).1.trim_end().to_owned()
+    }
 }
 
 fn wait_for<T>(what: &str, told: impl Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
@@ -232,6 +238,9 @@ impl Drop for Culver {
 trait Mta {
     fn smtp(&self) -> SocketAddr;
     fn log(&self) -> String;
+    fn logs(&self, text: &str) -> String;
+    /// Tries again what waits in the queue.
+    fn retry(&self);
 }
 
 impl Mta for Postfix {
@@ -241,6 +250,12 @@ impl Mta for Postfix {
     fn log(&self) -> String {
         Postfix::log(self)
     }
+    fn logs(&self, text: &str) -> String {
+        Postfix::logs(self, text).unwrap()
+    }
+    fn retry(&self) {
+        self.command("postqueue", &["-f"]).unwrap();
+    }
 }
 
 impl Mta for Exim {
@@ -249,6 +264,12 @@ impl Mta for Exim {
     }
     fn log(&self) -> String {
         Exim::log(self)
+    }
+    fn logs(&self, text: &str) -> String {
+        Exim::logs(self, text).unwrap()
+    }
+    fn retry(&self) {
+        self.command(&["-qff"]).unwrap();
     }
 }
 
@@ -305,6 +326,43 @@ fn refusals(page: &Page, mta: &dyn Mta) {
     refused(mta, "old@example.org", &page.quotes("550 5.7.1"));
 }
 
+/// In one line, since MTAs break lines of bounces.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn full_mailboxes(page: &Page, culver: &mut Culver, mta: &dyn Mta, bounced: &str) {
+    sent(mta, "full@example.org", "fits");
+    culver.message("full@example.org", "fits", || mta.log());
+    culver.run(&["user", "change", "full@example.org", "--quota", "300"]);
+    refused(mta, "full@example.org", &page.marked("defer"));
+
+    // A message that the account has no room for, of a size that nobody was told.
+    culver.run(&["user", "change", "small@example.org", "--quota", "20K"]);
+    let body = "A line of forty octets, with its end..\n".repeat(400);
+    let big = |subject: &str| {
+        let (talk, fine) = send(mta, "anna@example.org", "small@example.org", subject, &["--body", &body]);
+        assert!(fine, "{talk}");
+    };
+    big("large");
+    culver.message("small@example.org", "large", || mta.log());
+    big("larger");
+    mta.logs(" 452 4.2.2 ");
+    assert_eq!(culver.messages("small@example.org"), 1);
+
+    let reject = "[deliver]\nover_quota = \"reject\"\n[deliver.forward]";
+    culver.reload(&[("[deliver.forward]", reject)]);
+    refused(mta, "full@example.org", &page.marked("reject"));
+    mta.retry();
+    let bounce = culver.message("anna@example.org", bounced, || mta.log());
+    let quoted = page.marked("bounce");
+    assert!(squeezed(&bounce).contains(&squeezed(&quoted)), "{quoted}\n{bounce}");
+
+    culver.run(&["user", "change", "full@example.org", "--quota", "none"]);
+    sent(mta, "full@example.org", "again");
+    culver.message("full@example.org", "again", || mta.log());
+}
+
 fn away(culver: Culver, mta: &dyn Mta) {
     drop(culver);
     let (talk, fine) = send(mta, SENDER, "anna@example.org", "away", &[]);
@@ -339,6 +397,7 @@ fn postfix() {
     }
     everybody_gets_mail(&culver, &postfix, &sink);
     refusals(&page, &postfix);
+    full_mailboxes(&page, &mut culver, &postfix, "Undelivered Mail Returned to Sender");
     away(culver, &postfix);
 }
 
@@ -371,5 +430,6 @@ fn exim() {
     assert!(tested.contains("router = culver, transport = culver_lmtp"), "{tested}");
     everybody_gets_mail(&culver, &exim, &sink);
     refusals(&page, &exim);
+    full_mailboxes(&page, &mut culver, &exim, "Mail delivery failed");
     away(culver, &exim);
 }

@@ -9,6 +9,9 @@
     reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
 )]
 
+use culver_directory::Defaults;
+use culver_directory::builtin::{Builtin, NewUser};
+use culver_imapc::pop3::Pop3;
 use culver_testkit::served::Pair;
 use culver_testkit::{Account, Dovecot, Peer, Served, mail};
 use std::fs;
@@ -336,4 +339,41 @@ fn poplib() {
     ] {
         assert!(log.contains(&shape), "{shape}:\n{log}");
     }
+}
+
+/// APOP is offered where all passwords are stored in the clear, and taken away as soon as one is not.
+#[test]
+fn apop() {
+    if !have("python3", "python3") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().display().to_string();
+    fs::create_dir(temp.path().join("state")).unwrap();
+    let defaults = Defaults {
+        mail: "maildir:~/Mail".to_owned(),
+        home: Some(format!("{root}/mail/%u")),
+        ..Defaults::default()
+    };
+    let directory = Builtin::open(&temp.path().join("state/directory.sqlite"), defaults).unwrap();
+    directory.add_domain("example.test").unwrap();
+    let add = |name: &str, password: &str| {
+        let user = NewUser { password: Some(password.to_owned()), ..NewUser::default() };
+        directory.add_user(name, &user).unwrap();
+    };
+    add("u@example.test", "{PLAIN}long and secret");
+    let config = format!(
+        "state_dir = \"{root}/state\"\nsandbox = false\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
+         imap.listen = [\"127.0.0.1:0\"]\npop3.listen = [\"127.0.0.1:0\"]\n[[directory]]\nsource = \"builtin\"\n\
+         home = \"{root}/mail/%u\"\n"
+    );
+    let server = Served::on(env!("CARGO_BIN_EXE_culver").as_ref(), temp, &config).unwrap();
+    let at = server.pop3().unwrap();
+    python("apop_session.py", &["127.0.0.1", &at.port().to_string(), "u@example.test", "long and secret"]);
+    assert!(Pop3::connect(at, None).unwrap().greeting.contains('<'));
+
+    add("v@example.test", "{SSHA256}SoB/eG15ZVnBQzRuSzmcaXsHxTYCdbQlZX6BRuUXqZGdnYvt");
+    // Seen with the next look-up.
+    drop(Pop3::connect(at, None).unwrap().login("u@example.test", "long and secret"));
+    assert!(!Pop3::connect(at, None).unwrap().greeting.contains('<'));
 }

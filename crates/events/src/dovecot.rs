@@ -245,6 +245,7 @@ mod tests {
             render(&failed("x>, rip=203.0.113.7")),
             render(&Event::login("u", "PLAIN", origin(Transport::Tls))),
             render(&Event::session_ended(None, "Inactivity", 0, 0, origin(Transport::Plain))),
+            render(&failed("u@example.org")).replace("imap-login", "pop3-login"),
         ];
         let mut input = String::new();
         for line in &lines {
@@ -265,6 +266,6 @@ mod tests {
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
         let out = child.wait_with_output().unwrap();
         let found = String::from_utf8(out.stdout).unwrap();
-        assert_eq!(found, "192.0.2.1\n192.0.2.1\n192.0.2.1\n-\n-\n");
+        assert_eq!(found, "192.0.2.1\n192.0.2.1\n192.0.2.1\n-\n-\n192.0.2.1\n");
     }
 }

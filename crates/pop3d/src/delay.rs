@@ -15,18 +15,21 @@ pub struct LastLogins {
 }
 
 impl LastLogins {
-    /// Notes a login of now; or says how long the account has to wait.
-    pub fn note(&self, account: &str, delay: Duration, now: Instant) -> Result<(), Duration> {
+    /// How long the account has to wait; `None` when it may log in.
+    pub fn wait(&self, account: &str, delay: Duration, now: Instant) -> Option<Duration> {
         if delay.is_zero() {
-            return Ok(());
+            return None;
+        }
+        let passed = now.saturating_duration_since(*self.last.lock().get(account)?);
+        (passed < delay).then(|| delay - passed)
+    }
+
+    /// It has logged in.
+    pub fn note(&self, account: &str, delay: Duration, now: Instant) {
+        if delay.is_zero() {
+            return;
         }
         let mut last = self.last.lock();
-        if let Some(then) = last.get(account) {
-            let passed = now.saturating_duration_since(*then);
-            if passed < delay {
-                return Err(delay - passed);
-            }
-        }
         if last.len() >= MOST {
             last.retain(|_, then| now.saturating_duration_since(*then) < delay);
             if last.len() >= MOST {
@@ -34,7 +37,6 @@ impl LastLogins {
             }
         }
         last.insert(account.to_owned(), now);
-        Ok(())
     }
 }
 
@@ -46,10 +48,11 @@ mod tests {
     fn an_account_waits_and_others_do_not() {
         let (logins, now, delay) = (LastLogins::default(), Instant::now(), Duration::from_secs(60));
         let at = |secs| now + Duration::from_secs(secs);
-        assert_eq!(logins.note("a", delay, now), Ok(()));
-        assert_eq!(logins.note("a", delay, at(50)), Err(Duration::from_secs(10)));
-        assert_eq!(logins.note("b", delay, at(50)), Ok(()));
-        assert_eq!(logins.note("a", delay, at(60)), Ok(()));
-        assert_eq!(logins.note("a", Duration::ZERO, at(60)), Ok(()));
+        assert_eq!(logins.wait("a", delay, now), None);
+        logins.note("a", delay, now);
+        assert_eq!(logins.wait("a", delay, at(50)), Some(Duration::from_secs(10)));
+        assert_eq!(logins.wait("b", delay, at(50)), None);
+        assert_eq!(logins.wait("a", delay, at(60)), None);
+        assert_eq!(logins.wait("a", Duration::ZERO, at(1)), None);
     }
 }

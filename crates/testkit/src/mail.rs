@@ -208,7 +208,7 @@ fn ordinary(n: usize) -> Vec<u8> {
 }
 
 fn torture(n: usize) -> Vec<u8> {
-    let depth = n * 7;
+    let depth = (n + 1) * 7;
     match n % 6 {
         0 => (0..depth)
             .map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n"))

@@ -221,10 +221,11 @@ impl Exim {
         fs::write(
             dir.join("exim.conf"),
             format!(
-                "primary_hostname = mx.example.test\nspool_directory = {d}/spool\nlog_file_path = {d}/logs/%slog\n\
+                "primary_hostname = mx.example.test\nexim_path = {}\nspool_directory = {d}/spool\nlog_file_path = {d}/logs/%slog\n\
                  pid_file_path = {d}/exim.pid\nlocal_interfaces = {}\ndaemon_smtp_ports = {}\ntls_advertise_hosts =\n\
                  keep_environment =\nhost_lookup =\nrfc1413_hosts =\nrfc1413_query_timeout = 0s\n\
                  deliver_drop_privilege = true\nmessage_logs = false\n{configuration}\n",
+                program().display(),
                 smtp.ip(),
                 smtp.port()
             ),

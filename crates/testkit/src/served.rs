@@ -66,7 +66,17 @@ impl Served {
                 "[[tls.certificate]]\ncertificate = \"{root}/cert.pem\"\nkey = \"{root}/key.pem\"\n"
             )?;
         }
-        fs::write(dir.join("culver.toml"), text)?;
+        Self::on(exe, temp, &text)
+    }
+
+    /// Starts it on a folder that the test has made ready, with this configuration, which must write its log to `log` there
+    /// and listen for IMAP.
+    ///
+    /// # Errors
+    /// As [`Served::start`].
+    pub fn on(exe: &Path, temp: TempDir, config: &str) -> Result<Self> {
+        let dir = temp.path();
+        fs::write(dir.join("culver.toml"), config)?;
         let errors = fs::File::create(dir.join("stderr"))?;
         let child = Command::new(exe)
             .arg("serve")

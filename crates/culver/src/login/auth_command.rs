@@ -35,6 +35,8 @@ enum Command {
     Test(Test),
     /// Whose is the account, and where does its mail lie?
     Lookup(Lookup),
+    /// Make the running server forget what its sources of accounts remember: of one name, or of all.
+    Flush(Flush),
     /// Who guessed too much and is not looked at for a while.
     #[command(subcommand)]
     Blocks(culver_admin::BlocksCommand),
@@ -59,6 +61,14 @@ struct Lookup {
 }
 
 #[derive(clap::Args)]
+struct Flush {
+    /// The name, as somebody would type it.
+    user: Option<String>,
+    #[command(flatten)]
+    sockets: Sockets,
+}
+
+#[derive(clap::Args)]
 struct Common {
     #[command(flatten)]
     sockets: Sockets,
@@ -79,6 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Test(test) => test.run(&arguments.config),
         Command::Lookup(lookup) => lookup.run(&arguments.config),
+        Command::Flush(flush) => flush.run(&arguments.config),
         Command::Blocks(command) => {
             let settings = config_command::read(&arguments.config)?.settings;
             println!("{}", culver_admin::run_blocks(command, &settings.state_dir)?);
@@ -195,6 +206,18 @@ impl Lookup {
                 Ok(ExitCode::from(TEMPORARY))
             }
         }
+    }
+}
+
+impl Flush {
+    fn run(&self, config: &Path) -> Result<ExitCode> {
+        let flush = master::Request::Flush { id: 1, users: self.user.iter().cloned().collect() };
+        match self.sockets.ask_master(config, &flush)? {
+            Some(master::Answer::Flushed { entries, .. }) => println!("{entries} cache entries flushed"),
+            Some(_) => bail!("the server does not know how to flush"),
+            None => bail!("there is no master socket: add [[auth_socket.master]], or name one with --master"),
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -89,9 +89,17 @@ impl Sockets {
         user: &str,
         fields: Fields,
     ) -> Result<Option<master::Answer>> {
-        let Some(path) = self.master(config)? else { return Ok(None) };
         let lookup = Lookup { id: 1, user: user.to_owned(), service: service.to_owned(), fields };
-        let answer = Master::connect(&path, PATIENCE).and_then(|mut master| master.ask(&request(lookup)));
+        self.ask_master(config, &request(lookup))
+    }
+
+    /// Asks a master socket; `None` when none is configured.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask_master(&self, config: &Path, request: &master::Request) -> Result<Option<master::Answer>> {
+        let Some(path) = self.master(config)? else { return Ok(None) };
+        let answer = Master::connect(&path, PATIENCE).and_then(|mut master| master.ask(request));
         answer.map(Some).with_context(|| path.display().to_string())
     }
 }

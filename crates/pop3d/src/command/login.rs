@@ -33,8 +33,7 @@ pub async fn open(
 ) -> Result<Transaction, Stop> {
     let service = cx.service.clone();
     let settings = &service.settings;
-    let noted = service.last_logins.note(&account.name, settings.login_delay, Instant::now());
-    if let Err(wait) = noted {
+    if let Some(wait) = service.last_logins.wait(&account.name, settings.login_delay, Instant::now()) {
         return Err(Stop::No(Some(Code::LoginDelay), Text::TooSoon(wait.as_secs() + 1)));
     }
     let seat = service.auth.seat(&account.name, &cx.peer, settings.sessions);
@@ -54,6 +53,8 @@ pub async fn open(
     } else {
         0
     };
+    // RFC 2449 §6.5: it counts from the `+OK`.
+    service.last_logins.note(&account.name, settings.login_delay, Instant::now());
     service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
     let counts =
         MaildropCounts { messages: maildrop.len(), octets: maildrop.octets(), ..MaildropCounts::default() };
