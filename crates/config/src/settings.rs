@@ -280,8 +280,8 @@ section! {
         result_success: Rule = Rule::ReturnOk, Restart, "\"continue-ok\"";
         /// What follows when it says no: the user is unknown or the password wrong.
         result_failure: Rule = Rule::Continue, Restart, "\"return-fail\"";
-        /// What follows when it cannot be asked. Whatever stands here, such a login fails for the moment, not for a wrong
-        /// password, unless another source says yes.
+        /// What follows when it cannot be asked. Such a login fails for the moment, not for a wrong password, unless another
+        /// source says yes. With `return-ok` or `continue-ok` everybody would be let in then, as in Dovecot.
         result_internalfail: Rule = Rule::Continue, Restart, "\"return-fail\"";
         /// When it is passed over: `authenticated` when an earlier source has proved the password already, `unauthenticated` as
         /// long as none has.

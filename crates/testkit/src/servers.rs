@@ -1,4 +1,4 @@
-//! Servers that accounts come from: PostgreSQL, MariaDB, OpenLDAP's slapd, and Dovecot's auth process to compare with.
+//! Servers that accounts come from: PostgreSQL, MariaDB, and Dovecot's auth process to compare with.
 //!
 //! Each is a private instance in a temporary folder, on a unix socket and, where a test wants TCP, on a port of the loopback
 //! interface that the system chose. They refuse to run as root, so as root they run as their package's user. `None` says
@@ -173,19 +173,6 @@ impl Server {
             .arg(&self.socket)
             .args(["-u", "root", "-e", sql]))
     }
-
-    /// Adds entries to slapd.
-    ///
-    /// # Errors
-    /// When they are refused.
-    pub fn ldapadd(&self, ldif: &str) -> Result<()> {
-        let file = self.dir.join("entries.ldif");
-        fs::write(&file, ldif)?;
-        let uri = format!("ldap://127.0.0.1:{}", self.port);
-        run(Command::new("ldapadd")
-            .args(["-x", "-H", &uri, "-D", ROOT_DN, "-w", ROOT_PASSWORD, "-f"])
-            .arg(file))
-    }
 }
 
 /// MariaDB with a user `root` without password on the socket and a database `mail`.
@@ -223,63 +210,6 @@ pub fn mariadb() -> Result<Option<Server>> {
             run(client.args(["-u", "root", "-e", "CREATE DATABASE IF NOT EXISTS mail"]))
         },
     )?;
-    Ok(Some(server))
-}
-
-/// Who may do everything in slapd.
-pub const ROOT_DN: &str = "cn=admin,dc=example,dc=org";
-/// Its password.
-pub const ROOT_PASSWORD: &str = "root secret";
-
-/// slapd for `dc=example,dc=org`, with inetOrgPerson and posixAccount; people bind, only [`ROOT_DN`] reads passwords. With
-/// `tls` (certificate and key as PEM) it offers StartTLS, and LDAPS on `port + 1`... of its own choice, see `Server::socket`.
-///
-/// # Errors
-/// When it does not start.
-pub fn slapd(tls: Option<(&str, &str)>) -> Result<Option<Server>> {
-    let program = PathBuf::from("/usr/sbin/slapd");
-    if !program.exists() {
-        return Ok(None);
-    }
-    let temp = folder("openldap")?;
-    let dir = temp.path().to_owned();
-    let d = dir.display();
-    let port = free_port()?;
-    let mut conf = format!(
-        "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
-         include /etc/ldap/schema/nis.schema\ninclude /etc/ldap/schema/inetorgperson.schema\n\
-         pidfile {d}/pid\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
-    );
-    if let Some((certificate, key)) = tls {
-        fs::write(dir.join("cert.pem"), certificate)?;
-        fs::write(dir.join("key.pem"), key)?;
-        conf += &format!("TLSCertificateFile {d}/cert.pem\nTLSCertificateKeyFile {d}/key.pem\n");
-    }
-    conf += &format!(
-        "database mdb\nmaxsize 10485760\nsuffix dc=example,dc=org\nrootdn {ROOT_DN}\nrootpw \"{ROOT_PASSWORD}\"\n\
-         directory {d}/db\naccess to attrs=userPassword by anonymous auth by * none\naccess to * by * read\n"
-    );
-    fs::create_dir(dir.join("db"))?;
-    fs::write(dir.join("slapd.conf"), conf)?;
-    if rustix::process::geteuid().is_root() {
-        run(Command::new("chown").args(["-R", "openldap"]).arg(&dir))?;
-    }
-    let uri = format!("ldap://127.0.0.1:{port}");
-    let asked = uri.clone();
-    let conf = dir.join("slapd.conf");
-    let server = Server::launch(
-        temp,
-        dir,
-        port,
-        move || {
-            let mut command = as_user("openldap", &program);
-            command.args(["-d", "0", "-h", &uri, "-f"]).arg(&conf);
-            command
-        },
-        move || run(Command::new("ldapsearch").args(["-x", "-H", &asked, "-b", "", "-s", "base"])),
-    )?;
-    server
-        .ldapadd("dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\no: Example\n")?;
     Ok(Some(server))
 }
 
