@@ -22,8 +22,6 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
     ("postgresql", "a database with accounts"),
     ("mariadb-server", "a database with accounts"),
-    ("slapd", "a directory server with accounts"),
-    ("ldap-utils", "fills it"),
     ("e2fsprogs", "a full ext4, in a file"),
     ("btrfs-progs", "a full quota group of btrfs, in a file"),
     ("xz-utils", "unpacks the corpus"),
