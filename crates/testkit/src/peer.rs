@@ -419,7 +419,7 @@ impl Dovecot {
     pub fn with_lmtp() -> Result<(String, SocketAddr)> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let settings = format!(
-            "protocols = imap lmtp\nservice lmtp {{\n inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}\n}}\n\
+            "protocols = $protocols lmtp\nservice lmtp {{\n inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}\n}}\n\
              postmaster_address = postmaster@example.test\n"
         );
         Ok((settings, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))

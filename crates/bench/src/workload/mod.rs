@@ -223,7 +223,8 @@ pub const ALL: &[Workload] = &[
     Workload::warm("pop3-login", "login", Goal::Times(10.0), pop3::login).needs(Needs::Pop3),
     Workload::warm("pop3-list", "login, STAT, UIDL, LIST", Goal::None, pop3::list)
         .needs(Needs::Pop3AndMaildir),
-    Workload::warm("pop3-retr", "message", Goal::Times(3.0), pop3::retr).needs(Needs::Pop3AndMaildir),
+    Workload::warm("pop3-retr", "message of 30 KB", Goal::Times(3.0), pop3::retr)
+        .needs(Needs::Pop3AndMaildir),
     Workload::warm("lmtp", "message of 8 KB", Goal::Times(5.0), lmtp::one).needs(Needs::Lmtp),
     Workload::warm("lmtp-16", "8 KB, 16 connections", Goal::Times(2.0), lmtp::sixteen)
         .needs(Needs::Lmtp)

@@ -1,7 +1,7 @@
 //! POP3: logins, listings of a mailbox, and the retrieval of its messages.
 //!
-//! POP3 serves INBOX alone, so an account of its own (the last one) has the mailbox of the other workloads as its INBOX. Logins
-//! are to the first account's.
+//! POP3 serves INBOX alone, so the last account has the mailbox of the other workloads as its INBOX, and the one before it
+//! messages of 30 KB. Logins are to the first account's.
 
 use super::Run;
 use crate::mail;
@@ -116,8 +116,10 @@ pub fn list(run: &mut Run<'_>) -> Result<()> {
 
 /// One message after the other.
 pub fn retr(run: &mut Run<'_>) -> Result<()> {
-    let (address, (user, password)) = (address(run)?, full(run)?);
-    let count = run.sizes.part(2000);
+    let address = address(run)?;
+    let (number, count) = (run.sizes.accounts.saturating_sub(1).max(1), run.sizes.large());
+    run.server.keep_inbox(number, count, |_| 30 * 1024)?;
+    let (user, password) = run.server.account(number);
     let mut pop3 = Pop3::log_in(address, &user, &password)?;
     run.probe.span(|span| {
         for n in 1..=count {
