@@ -326,7 +326,8 @@ impl Mailbox for MaildirMailbox {
 
     async fn refresh(&self) -> Result<()> {
         let mut heard = false;
-        if self.is_watched() {
+        // Watches that only linger are not trusted.
+        if self.is_watched() && self.tell.receiver_count() > 0 {
             self.pump();
             self.apply_events().await?;
             // If the watches were taken away meanwhile, events may have gone with them.
