@@ -122,7 +122,8 @@ mod tests {
     fn what_is_no_template() {
         for (text, why) in [
             ("(mail=%x)", "not known"),
-            ("(mail=5%)", "no variable"),
+            ("(mail=5%)", "not known"),
+            ("(mail=5%", "no variable"),
             ("(mail=%u", "no filter"),
             ("", "no filter"),
             ("(&(a=b)", "no filter"),
