@@ -17,6 +17,7 @@ mod history;
 mod model;
 mod outside;
 mod power;
+mod usage;
 mod verbs;
 mod world;
 
@@ -102,6 +103,7 @@ fn print(counts: &Counts, began: Instant) {
     println!("  names lost       {}", counts.lost.names);
     println!("  files cut        {}, with zeros {}", counts.lost.files_cut, counts.lost.files_zeroed);
     println!("checks             {}", counts.checks);
+    println!("sums checked       {}", counts.sums);
     println!("messages checked   {}", counts.checked);
     println!(
         "  flags lost       {} (by power losses, or while no index could be written)",
