@@ -7,7 +7,7 @@
 //! says so. Frames that the journal did not take wait and are put behind the others with the next change, or by
 //! [`State::mend`]; if there is no journal to put them to, a new checkpoint mends it. Meanwhile the journal lacks its last octet, so that a
 //! start after a crash sees that something is missing; cutting works on a full disk too. What is lost then is not mail: flags are
-//! in file names, UIDs in `dovecot-uidlist`. If the journal can be neither written nor cut ([`State::misleads`]) and
+//! in file names, UIDs in `dovecot-uidlist`. If the journal can be neither written nor cut ([`State::mark`]) and
 //! names cannot be changed either, a change of flags is answered with an error.
 //!
 //! **When they cannot be read** they are made anew from the Maildir; but not for a shortage of descriptors or memory, which passes:
@@ -195,8 +195,20 @@ impl State {
     }
 
     /// Would a start after a crash take what is on disk for all there was?
-    pub fn misleads(&self) -> bool {
+    fn misleads(&self) -> bool {
         self.is_behind() && !self.marked
+    }
+
+    /// Sees to it that a start after a crash knows of what is in memory only; what stood against it before may have gone.
+    /// `false`: it cannot be done.
+    pub fn mark(&mut self, fs: &Fs) -> bool {
+        if self.misleads() {
+            self.marked = match &self.journal {
+                Some(file) => file.truncate(self.len.saturating_sub(1)).is_ok(),
+                None => self.mark_journal(fs),
+            };
+        }
+        !self.misleads()
     }
 
     /// If the power goes, will UIDs up to this one not be given again?
