@@ -63,6 +63,8 @@ const ONCE_WRONG: &[u64] = &[
     // The last session left between an event that told of a file and the UID that the file gets: the directory was noted as
     // looked at, and after a kill nobody found the file.
     3180,
+    // The model: what was expunged may come back with a power loss also to a mailbox whose UIDVALIDITY could not be recorded.
+    47477,
 ];
 
 fn number_of(variable: &str) -> Option<u64> {
