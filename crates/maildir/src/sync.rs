@@ -314,7 +314,8 @@ impl Core {
     fn believe_the_look(&mut self) {
         let Some((new, cur)) = self.awaiting.take() else { return };
         let mut stamps = self.model.stamps;
-        if !self.doubt && stamps.new.matches(&new) && stamps.cur.matches(&cur) && (new.settled || cur.settled) {
+        if !self.doubt && stamps.new.matches(&new) && stamps.cur.matches(&cur) && (new.settled || cur.settled)
+        {
             (stamps.new, stamps.cur) = (new, cur);
             self.commit(vec![Op::Stamps(stamps)]);
         }
