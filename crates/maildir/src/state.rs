@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CHECKPOINT: &[u8] = b"checkpoint";
+/// Of a mailbox's folder: those of its account's mailboxes, of the account, of all accounts, and `state_dir`.
+const FOLDERS_ABOVE: usize = 4;
 const JOURNAL: &[u8] = b"journal";
 /// No checkpoint is larger: ten million messages with long names.
 const MAX_CHECKPOINT: usize = 4 << 30;
@@ -121,7 +123,9 @@ impl State {
         state.generation = generation;
         state.checkpoint_len = octets.len() as u64;
         let trust = state.replay(fs, &mut model, place)?;
-        (state.reserved, state.reserving) = (model.reserved.0, model.reserved.0);
+        let is_on_disk = model.closed || state.sync_what_was_found(fs).is_ok();
+        state.reserved = if is_on_disk { model.reserved.0 } else { 0 };
+        state.reserving = state.reserved;
         state.marked = trust == Trust::Doubtful;
         state.closed = true;
         Ok((state, Some((model, trust))))
@@ -160,6 +164,20 @@ impl State {
         self.len = octets.len() as u64;
         self.last = octets.last().copied().unwrap_or_default();
         Ok(Trust::Whole)
+    }
+
+    /// A process that was killed may not have come to sync what it had written, or the folders that it had made.
+    fn sync_what_was_found(&self, fs: &Fs) -> io::Result<()> {
+        let dir = fs.open_root(&self.folder)?;
+        dir.open_append(JOURNAL)?.sync_data()?;
+        dir.sync()?;
+        for above in self.folder.ancestors().skip(1).take(FOLDERS_ABOVE) {
+            // One that we may not read was not made by us.
+            if let Ok(above) = fs.open_root(above) {
+                above.sync()?;
+            }
+        }
+        Ok(())
     }
 
     /// Has the kernel run since this was written?
