@@ -113,6 +113,7 @@ pub fn check(parsed: &mut Parsed) {
                 );
             }
             Source::Sql => crate::check_sources::sql(&here, d, &mut error),
+            Source::Ldap => crate::check_sources::ldap(&here, d, &mut error),
             Source::Static if d.fields.is_empty() && d.serves != Serves::Accounts => {
                 error(
                     &here,

@@ -1,6 +1,7 @@
 //! What single values of a source of accounts cannot show.
 
-use crate::settings::{Directory, Driver, Serves};
+use crate::settings::{DatabaseTls, Directory, Driver, Serves};
+use std::time::Duration;
 
 /// What is wrong with a source that asks a database.
 pub fn sql(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
@@ -51,13 +52,82 @@ pub fn sql(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str))
             );
         }
     }
-    if d.sql.connections == 0 {
+    let far = (d.sql.connections, d.sql.connect_timeout, d.sql.query_timeout);
+    limits(&at, far, error);
+}
+
+/// Connections and times of what is asked over the network.
+fn limits(
+    at: &dyn Fn(&str) -> String,
+    (connections, connect, query): (u32, Duration, Duration),
+    error: &mut dyn FnMut(&str, String, &str),
+) {
+    if connections == 0 {
         error(&at("connections"), "without connections nothing can be asked".to_owned(), "write at least 1");
     }
-    for (name, value) in [("connect_timeout", d.sql.connect_timeout), ("query_timeout", d.sql.query_timeout)]
-    {
+    for (name, value) in [("connect_timeout", connect), ("query_timeout", query)] {
         if value.is_zero() {
             error(&at(name), format!("with {name} = 0 there is never an answer"), "write \"5s\"");
         }
     }
+}
+
+/// What is wrong with a source that asks directory servers.
+pub fn ldap(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
+    let at = |name: &str| format!("{here}.ldap.{name}");
+    let ldap = &d.ldap;
+    if ldap.uris.is_empty() {
+        let instead = "write `uris = [\"ldaps://ldap.example.org\"]` in [directory.ldap]";
+        error(&at("uris"), "nobody knows where the directory server is".to_owned(), instead);
+    }
+    for (k, uri) in ldap.uris.iter().enumerate() {
+        let known = ["ldap://", "ldaps://", "ldapi://"].iter().find_map(|scheme| uri.strip_prefix(scheme));
+        let host = known.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        if host.is_none_or(|host| host.is_empty() || host.contains(['/', ' ', '?'])) {
+            let what = format!("entry {} of uris is no address of a directory server", k + 1);
+            let instead =
+                "write \"ldaps://ldap.example.org\", or \"ldapi://%2Frun%2Fslapd%2Fldapi\" for a unix socket";
+            error(&at("uris"), what, instead);
+        }
+    }
+    if ldap.tls == DatabaseTls::StartTls && !ldap.uris.iter().any(|uri| uri.starts_with("ldap://")) {
+        let what = "StartTLS is for ldap:// alone: ldaps:// has TLS from the start, a socket needs none";
+        error(&at("tls"), what.to_owned(), "take it out");
+    }
+    if !ldap.bind_dn.is_empty() && ldap.bind_password.is_empty() {
+        let what = "bind_dn without a password would be let in as nobody (RFC 4513 §5.1.2)";
+        error(&at("bind_password"), what.to_owned(), "write it, or take bind_dn out");
+    }
+    if ldap.bind_dn.is_empty() && !ldap.bind_password.is_empty() {
+        error(&at("bind_dn"), "there is a password, but no name".to_owned(), "write who searches");
+    }
+    if ldap.filter.is_empty() {
+        if ldap.auth_bind_dn.is_empty() || d.serves != Serves::Passwords {
+            let instead = "write one, such as \"(mail=%u)\"";
+            error(&at("filter"), "without filter no account can be found".to_owned(), instead);
+        }
+    } else if !ldap.filter.contains('%') && !ldap.base.contains('%') {
+        let what = "filter has no variable: it would give the same for everybody";
+        error(&at("filter"), what.to_owned(), "compare an attribute with %u, or with %n");
+    }
+    if !ldap.auth_bind_dn.is_empty() {
+        if !ldap.auth_bind {
+            let what = "auth_bind_dn is for binds, and auth_bind is false";
+            error(&at("auth_bind_dn"), what.to_owned(), "take one of them out");
+        }
+        if !ldap.auth_bind_dn.contains('%') {
+            let what = "auth_bind_dn has no variable: everybody would be the same user";
+            error(
+                &at("auth_bind_dn"),
+                what.to_owned(),
+                "write it like \"uid=%n,ou=people,dc=example,dc=org\"",
+            );
+        }
+    }
+    let gives = |field: &str| ldap.attributes.iter().any(|row| row.split('=').nth(1) == Some(field));
+    if !ldap.auth_bind && d.serves != Serves::Accounts && !gives("password") {
+        let what = "no attribute becomes the password, and without auth_bind it is compared";
+        error(&at("attributes"), what.to_owned(), "add \"userPassword=password\"");
+    }
+    limits(&at, (ldap.connections, ldap.connect_timeout, ldap.query_timeout), error);
 }

@@ -11,8 +11,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod ldap;
 mod pop3;
 
+pub use ldap::{Ldap, LdapScope};
 pub use pop3::{Pop3, Pop3Delete, Pop3Language, Pop3s, UidlDuplicates};
 
 section! {
@@ -216,6 +218,8 @@ choice! {
         "passwd-file" => PasswdFile,
         /// Queries on PostgreSQL, MySQL, MariaDB or SQLite.
         "sql" => Sql,
+        /// A directory server.
+        "ldap" => Ldap,
         /// Every account is the same but for its name.
         "static" => Static,
     } default Builtin
@@ -267,7 +271,7 @@ section! {
     /// A source of accounts, once for each; they are asked in this order. Without any, the built-in directory is the only one.
     Directory {
         /// `builtin`: the directory in `state_dir`, edited by `culver user` and `culver domain`. `passwd-file`: a file as
-        /// Dovecot reads it. `sql`: your own queries. `static`: every account is the same but for its name.
+        /// Dovecot reads it. `sql`: your own queries. `ldap`: a directory server. `static`: every account is the same but for its name.
         source: Source = Source::Builtin, Restart, "\"passwd-file\"";
         /// Its name in the log. Empty: what `source` says.
         name: String = String::new(), Restart, "\"staff\"";
@@ -308,13 +312,15 @@ section! {
         gid: u32 = 0, Restart, "5000";
         [cache]: Cache;
         [sql]: Sql;
+        [ldap]: Ldap;
         [[domain]]: Domain = Vec::new();
     }
 }
 
 section! {
-    /// What is remembered of a source's answers that is asked over the network or through another process (`sql`). A password that was right before and is wrong now is
-    /// looked up again, so a changed one counts at once.
+    /// What is remembered of a source's answers that is asked over the network or through another process (`sql`, `ldap`). A
+    /// password that was right before and is wrong now is looked up again, so a changed one counts at once. With binds (`ldap`) a
+    /// right password is remembered too, so an old one may still be let in for `ttl`.
     Cache {
         /// Answers about so many names, of each kind. 0: nothing is remembered.
         entries: u32 = 10_000, Restart, "0";

@@ -6,6 +6,7 @@ use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
 use culver_directory::builtin::Builtin;
 use culver_directory::chain::{Results, Rule, Skip};
+use culver_directory::ldap::{self, Attributes, LdapSource, Proving, Scope, Search, Template, Within};
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::sql::{Dialect, Host, Queries, Query, Server, Sql};
 use culver_directory::{
@@ -37,6 +38,7 @@ fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSo
             Arc::new(Passwd::new(file, row))
         }
         Source::Sql => cached(row, Arc::new(sql(settings, row)?)),
+        Source::Ldap => cached(row, Arc::new(ldap(settings, row)?)),
         Source::Static => {
             Arc::new(Fixed::new("static", fields(row), defaults(settings, row), row.allow_all_users))
         }
@@ -92,6 +94,52 @@ fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {
     let source =
         Sql::new(dialect, server, queries, fields(row), defaults(settings, row), &row.default_scheme);
     source.map_err(|why| anyhow::anyhow!("directory.sql: {why}"))
+}
+
+fn ldap(settings: &Settings, row: &set::Directory) -> Result<LdapSource> {
+    let ldap = &row.ldap;
+    let template = |name: &str, text: &str, within| {
+        let wrong = |why: String| anyhow::anyhow!("directory.ldap.{name}: {why}: {text}");
+        Template::parse(text, within).map_err(wrong)
+    };
+    let filter = |name: &str, text: &str| {
+        Some(text)
+            .filter(|text| !text.is_empty())
+            .map(|text| template(name, text, Within::Filter))
+            .transpose()
+    };
+    let attributes = Attributes::parse(&ldap.attributes);
+    let attributes = attributes.map_err(|why| anyhow::anyhow!("directory.ldap.attributes: {why}"))?;
+    let proving = match (ldap.auth_bind, &ldap.auth_bind_dn[..]) {
+        (false, _) => Proving::Compare,
+        (true, "") => Proving::Bind,
+        (true, name) => Proving::BindAs(template("auth_bind_dn", name, Within::Name)?),
+    };
+    let search = Search {
+        base: template("base", &ldap.base, Within::Name)?,
+        scope: match ldap.scope {
+            set::LdapScope::Subtree => Scope::Subtree,
+            set::LdapScope::OneLevel => Scope::OneLevel,
+            set::LdapScope::Base => Scope::Base,
+        },
+        filter: filter("filter", &ldap.filter)?,
+        attributes,
+        proving,
+        iterate: filter("iterate_filter", &ldap.iterate_filter)?,
+        iterate_attribute: ldap.iterate_attribute.clone(),
+    };
+    let server = ldap::Server {
+        uris: ldap.uris.clone(),
+        starttls: ldap.tls == set::DatabaseTls::StartTls,
+        authorities: ldap.ca_file.clone(),
+        bind_dn: ldap.bind_dn.clone(),
+        bind_password: ldap.bind_password.clone(),
+        connections: ldap.connections,
+        connect_timeout: ldap.connect_timeout,
+        query_timeout: ldap.query_timeout,
+    };
+    let source = LdapSource::new(server, search, fields(row), defaults(settings, row), &row.default_scheme);
+    source.map_err(|why| anyhow::anyhow!("directory.ldap: {why}"))
 }
 
 /// A source in its place.

@@ -7,7 +7,7 @@
 use crate::account::size;
 use crate::passwd_file::ids;
 use crate::{
-    Account, Defaults, Layout, MailLocation, Names, Network, NotALocation, QuotaLimits, Secret, Switch,
+    Account, Defaults, Layout, Login, MailLocation, Names, Network, NotALocation, QuotaLimits, Secret, Switch,
 };
 
 /// Fields in their order. Of two with the same name the first counts.
@@ -108,6 +108,22 @@ impl Fields {
     /// The canonical name that stands in place of the one that was typed (`user=`).
     pub fn renamed(&self) -> Option<&str> {
         self.password_side("user").and_then(filled)
+    }
+
+    /// The name that stands in place of the one that was typed: `user`, or `username` and `domain`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn canonical(&self, login: &Login) -> Result<Login, String> {
+        let field = |key| self.password_side(key).and_then(filled);
+        let (user, domain) = (field("user").or(field("username")), field("domain"));
+        let whole = match (user, domain) {
+            (None, _) => return Ok(login.clone()),
+            (Some(user), _) if user.contains('@') => user.to_owned(),
+            (Some(user), Some(domain)) => format!("{user}@{domain}"),
+            (Some(user), None) => format!("{user}@{}", login.domain()),
+        };
+        Login::parse(whole.as_bytes()).map_err(|why| format!("{whole:?} as the name of {login}: {why}"))
     }
 
     /// The account under its canonical name.

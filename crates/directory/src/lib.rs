@@ -17,6 +17,7 @@ mod directory;
 mod fields;
 mod fixed;
 pub mod fuzz;
+pub mod ldap;
 mod location;
 mod login;
 pub mod passwd_file;

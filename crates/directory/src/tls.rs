@@ -33,6 +33,18 @@ pub(crate) fn client(file: &Path) -> Result<Arc<ClientConfig>, String> {
     if roots.is_empty() {
         return Err(failed(&"it has no certificate in it"));
     }
+    trusting(roots)
+}
+
+/// A client that trusts nobody, for servers that are spoken to without TLS.
+///
+/// # Errors
+/// Never.
+pub(crate) fn nobody() -> Result<Arc<ClientConfig>, String> {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth();

@@ -118,14 +118,12 @@ impl Served {
     }
 }
 
-/// `... is ready on imap 127.0.0.1:1, imaps 127.0.0.1:2`
+/// `... is ready on imap 127.0.0.1:1, imaps 127.0.0.1:2, lmtp unix:/run/x`, of which those with ports.
 fn listeners(log: &str) -> Option<Vec<(String, SocketAddr)>> {
     let line = log.lines().find(|l| l.contains("is ready on "))?;
     let (_, list) = line.split_once("is ready on ")?;
-    list.split(", ")
-        .map(|one| one.split_once(' '))
-        .map(|p| p.and_then(|(n, a)| Some((n.to_owned(), a.parse().ok()?))))
-        .collect()
+    let pairs = list.split(", ").filter_map(|one| one.split_once(' '));
+    Some(pairs.filter_map(|(name, at)| Some((name.to_owned(), at.trim().parse().ok()?))).collect())
 }
 
 fn address(all: &[(String, SocketAddr)], name: &str) -> Option<SocketAddr> {

@@ -1,4 +1,4 @@
-//! Servers that accounts come from: PostgreSQL, MariaDB, and Dovecot's auth process to compare with.
+//! Servers that accounts come from: PostgreSQL, MariaDB, OpenLDAP, and Dovecot's auth process to compare with.
 //!
 //! Each is a private instance in a temporary folder, on a unix socket and, where a test wants TCP, on a port of the loopback
 //! interface that the system chose. They refuse to run as root, so as root they run as their package's user. `None` says
@@ -28,6 +28,8 @@ pub struct Server {
     pub socket: PathBuf,
     /// Its port on 127.0.0.1.
     pub port: u16,
+    /// Its port for TLS from the start, if it has one.
+    pub tls_port: u16,
     _temp: TempDir,
 }
 
@@ -41,7 +43,7 @@ impl Server {
     ) -> Result<Self> {
         let dir = temp.path().to_owned();
         let (start, ready) = (Box::new(start), Box::new(ready));
-        let mut server = Self { process: None, start, ready, dir, socket, port, _temp: temp };
+        let mut server = Self { process: None, start, ready, dir, socket, port, tls_port: 0, _temp: temp };
         server.start()?;
         Ok(server)
     }
@@ -211,6 +213,71 @@ pub fn mariadb() -> Result<Option<Server>> {
         },
     )?;
     Ok(Some(server))
+}
+
+/// OpenLDAP's slapd with the tree `dc=example,dc=org`, filled from this LDIF, and everything under
+/// `cn=admin,dc=example,dc=org` with the password `admin secret`; `extra` are further lines of slapd.conf, before those of the
+/// database; with a `TLSCertificateFile` it speaks TLS too. It has an attribute `mailQuota` for any object (`extensibleObject`). On a socket (`ldapi`) and on TCP.
+///
+/// # Errors
+/// When it does not start.
+pub fn slapd(extra: &str, ldif: &str) -> Result<Option<Server>> {
+    let program = PathBuf::from("/usr/sbin/slapd");
+    if !program.exists() {
+        return Ok(None);
+    }
+    let temp = tempfile::Builder::new().prefix("culver-").tempdir()?;
+    let dir = temp.path().to_owned();
+    let (d, conf, socket) = (dir.display(), dir.join("slapd.conf"), dir.join("ldapi"));
+    fs::create_dir(dir.join("data"))?;
+    let mut text = String::new();
+    for schema in ["core", "cosine", "nis", "inetorgperson"] {
+        text.push_str(&format!("include /etc/ldap/schema/{schema}.schema\n"));
+    }
+    text.push_str("attributetype ( 1.3.6.1.4.1.4203.666.1.77 NAME 'mailQuota' EQUALITY integerMatch\n");
+    text.push_str(" SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )\n");
+    text.push_str(&format!(
+        "modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile {d}/pid\n{extra}\ndatabase mdb\nmaxsize 16777216\n\
+         suffix dc=example,dc=org\nrootdn cn=admin,dc=example,dc=org\nrootpw \"admin secret\"\ndirectory {d}/data\n\
+         index uid,mail eq\ndbnosync\n"
+    ));
+    fs::write(&conf, text)?;
+    fs::write(dir.join("ldif"), ldif)?;
+    run(Command::new("/usr/sbin/slapadd").arg("-f").arg(&conf).arg("-l").arg(dir.join("ldif")).arg("-q"))?;
+    let port = free_port()?;
+    let at = socket.display().to_string().replace('/', "%2F");
+    let (mut uris, asked) = (format!("ldap://127.0.0.1:{port}/ ldapi://{at}/"), format!("ldapi://{at}/"));
+    let tls_port = free_port()?;
+    if extra.contains("TLSCertificateFile") {
+        uris.push_str(&format!(" ldaps://127.0.0.1:{tls_port}/"));
+    }
+    let mut server = Server::launch(
+        temp,
+        socket,
+        port,
+        move || {
+            let mut command = Command::new(&program);
+            command.arg("-f").arg(&conf).args(["-h", &uris, "-d", "0"]);
+            command
+        },
+        move || run(Command::new("ldapsearch").args(["-x", "-H", &asked, "-b", "", "-s", "base", "-LLL"])),
+    )?;
+    server.tls_port = tls_port;
+    Ok(Some(server))
+}
+
+impl Server {
+    /// Changes entries of slapd.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn ldapmodify(&self, ldif: &str) -> Result<()> {
+        let (file, at) = (self.dir.join("change"), self.socket.display().to_string().replace('/', "%2F"));
+        fs::write(&file, ldif)?;
+        let mut command = Command::new("ldapmodify");
+        command.args(["-x", "-H", &format!("ldapi://{at}/"), "-D", "cn=admin,dc=example,dc=org"]);
+        run(command.args(["-w", "admin secret", "-f"]).arg(&file))
+    }
 }
 
 /// Dovecot's auth process alone, with these sections of its configuration. It speaks on `auth-client`.

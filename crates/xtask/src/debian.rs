@@ -22,6 +22,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("python3-venv", "for IMAPClient, a client that Debian does not have: the test gets it from PyPI"),
     ("postgresql", "a database with accounts"),
     ("mariadb-server", "a database with accounts"),
+    ("slapd", "a directory server with accounts"),
+    ("ldap-utils", "fills and asks it"),
     ("e2fsprogs", "a full ext4, in a file"),
     ("btrfs-progs", "a full quota group of btrfs, in a file"),
     ("xz-utils", "unpacks the corpus"),
@@ -110,12 +112,13 @@ pub fn ensure() -> Result<()> {
         println!("installing {}", missing.join(" "));
         apt_get(&[&["install", "-y", "-q", "--no-install-recommends"][..], &missing[..]].concat())?;
     }
-    // Tests start their own; the packages' services would hold ports 21, 25, 143 and 993.
+    // Tests start their own; the packages' services would hold ports 21, 25, 143, 389 and 993.
     for (package, service) in [
         ("dovecot-imapd", "dovecot"),
         ("postfix", "postfix"),
         ("fetchmail", "fetchmail"),
         ("proftpd-core", "proftpd"),
+        ("slapd", "slapd"),
     ] {
         if missing.contains(&package) {
             let mut stop = Command::new("systemctl");

@@ -75,7 +75,7 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
             folder_of(&fixed.join("x"));
             folder_of(&fixed);
         }
-        for authorities in [&directory.sql.ca_file] {
+        for authorities in [&directory.sql.ca_file, &directory.ldap.ca_file] {
             if !authorities.as_os_str().is_empty() {
                 folder_of(authorities);
             }

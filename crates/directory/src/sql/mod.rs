@@ -146,7 +146,8 @@ impl Sql {
         for (column, value) in row {
             fields.add(Side::Password, &column, value);
         }
-        let name = name(&fields, login)?;
+        let name = fields.canonical(login);
+        let name = name.map_err(|why| Outage::new("sql", format!("password_query gives {why}")))?;
         fields.complete_password(&self.scheme);
         Ok(Some((fields, name)))
     }
@@ -165,21 +166,6 @@ impl Sql {
         let account = fields.account(login.as_str(), &self.defaults);
         account.map(Arc::new).map_err(|why| Outage::new("sql", format!("account {login}: {why}")))
     }
-}
-
-/// The name that the row gives in place of the one that was typed: `user`, or `username` and `domain`.
-fn name(fields: &Fields, login: &Login) -> Result<Login, Outage> {
-    let field = |key| fields.password_side(key).filter(|value| !value.is_empty());
-    let (user, domain) = (field("user").or(field("username")), field("domain"));
-    let whole = match (user, domain) {
-        (None, _) => return Ok(login.clone()),
-        (Some(user), _) if user.contains('@') => user.to_owned(),
-        (Some(user), Some(domain)) => format!("{user}@{domain}"),
-        (Some(user), None) => format!("{user}@{}", login.domain()),
-    };
-    Login::parse(whole.as_bytes()).map_err(|why| {
-        Outage::new("sql", format!("password_query gives {whole:?} as the name of {login}: {why}"))
-    })
 }
 
 #[async_trait]
