@@ -4,14 +4,10 @@
 //! The service fails open: when it does not answer in time, logins go on as without it, and the log says so. Reports are
 //! sent beside logins, in order; when too many wait, the newest are dropped, which the log says too.
 
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
+use crate::http::{Endpoint, Post};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
 /// How the service is asked. The defaults are Dovecot's.
@@ -73,16 +69,13 @@ pub struct NotAnAddress(String);
 const BITS: usize = 12;
 /// Reports that wait.
 const WAITING: usize = 1000;
-/// The longest answer that is read, and the longest delay that is obeyed.
-const LONGEST: usize = 64 * 1024;
+/// The longest delay that is obeyed.
 const LONGEST_DELAY: u64 = 30;
 
 /// The service.
 pub struct Policy {
     settings: PolicySettings,
-    host: String,
-    port: u16,
-    path: String,
+    endpoint: Endpoint,
     reports: mpsc::Sender<Value>,
     waiting: Mutex<mpsc::Receiver<Value>>,
 }
@@ -93,13 +86,9 @@ impl Policy {
     /// # Errors
     /// When the address is not one of HTTP.
     pub fn new(settings: PolicySettings) -> Result<Self, NotAnAddress> {
-        let bad = || NotAnAddress(settings.url.clone());
-        let uri: Uri = settings.url.parse().map_err(|_| bad())?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad)?.to_owned();
-        let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        let endpoint = Endpoint::parse(&settings.url).ok_or_else(|| NotAnAddress(settings.url.clone()))?;
         let (reports, waiting) = mpsc::channel(WAITING);
-        let port = uri.port_u16().unwrap_or(80);
-        Ok(Self { host, port, path, reports, waiting: Mutex::new(waiting), settings })
+        Ok(Self { endpoint, reports, waiting: Mutex::new(waiting), settings })
     }
 
     /// What is told of a password: the first bits of SHA-256 over the nonce, the name, a NUL and the password.
@@ -156,52 +145,18 @@ impl Policy {
     }
 
     async fn exchange(&self, command: &str, body: &Value) -> Result<Value, String> {
-        let told = |e: hyper::Error| e.to_string();
-        let host = self.host.trim_matches(['[', ']']);
-        let tcp = TcpStream::connect((host, self.port)).await.map_err(|e| e.to_string())?;
-        let _ = tcp.set_nodelay(true);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.map_err(told)?;
         // Dovecot: an address that ends in & has parameters of its own.
-        let join = if self.path.ends_with('&') { "" } else { "?" };
-        let mut request = Request::post(format!("{}{join}command={command}", self.path))
-            .header("Host", format!("{}:{}", self.host, self.port))
-            .header("User-Agent", "culver/auth-policy-client")
-            .header("Content-Type", "application/json")
-            .header("Connection", "close");
-        let header = self.settings.header.trim();
-        if let Some((name, value)) = header.split_once(':') {
-            request = request.header(name.trim(), value.trim());
-        } else if !header.is_empty() {
-            request = request.header("X-API-Key", header);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_string()))).map_err(|e| e.to_string())?;
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(told)?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(format!("it answers {status}"));
-            }
-            let body =
-                Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|e| e.to_string())?;
-            let body = body.to_bytes();
-            // Reports need no answer.
-            if body.is_empty() {
-                Ok(json!({}))
-            } else {
-                serde_json::from_slice(&body).map_err(|e| e.to_string())
-            }
+        let join = if self.endpoint.path().ends_with('&') { "" } else { "?" };
+        let target = format!("{}{join}command={command}", self.endpoint.path());
+        let post = Post {
+            target: &target,
+            agent: "culver/auth-policy-client",
+            header: &self.settings.header,
+            json: body.to_string(),
         };
-        // The connection moves only while it is looked at.
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(answer);
-        tokio::select! {
-            answer = &mut answer => answer,
-            ended = &mut connection => match ended {
-                Ok(()) => answer.await,
-                Err(why) => Err(why.to_string()),
-            }
-        }
+        let body = self.endpoint.post(post).await?;
+        // Reports need no answer.
+        if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(&body).map_err(|e| e.to_string()) }
     }
 }
 
@@ -240,18 +195,6 @@ mod tests {
             ("tar@example.org", "pass", "03ca"),
         ] {
             assert_eq!(policy.hash(login, password.as_bytes()), pwhash);
-        }
-    }
-
-    #[test]
-    fn addresses() {
-        let place = |url: &str| policy(url).map(|p| (p.host, p.port, p.path)).ok();
-        let is = |host: &str, port, path: &str| Some((host.to_owned(), port, path.to_owned()));
-        assert_eq!(place("http://localhost:4001/"), is("localhost", 4001, "/"));
-        assert_eq!(place("http://[::1]:4001/?a=b&"), is("[::1]", 4001, "/?a=b&"));
-        assert_eq!(place("http://policy"), is("policy", 80, "/"));
-        for bad in ["", "localhost:4001", "https://localhost/", "http://", "ftp://x/"] {
-            assert_eq!(place(bad), None, "{bad}");
         }
     }
 }

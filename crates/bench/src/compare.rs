@@ -36,6 +36,7 @@ pub fn run(program: &Path, plan: &Plan, command: &str) -> Result<String> {
             Server::new(peer.name().to_owned(), peer.imap(), login, Some(meter), Some(&first.maildir))
                 .with_context(|| format!("the log of {}:\n{}", peer.name(), peer.log()))?;
         server.lmtp = Some(lmtp);
+        server.imaps = peer.imaps();
         server.pop3 = peer.pop3();
         servers.push(server);
     }

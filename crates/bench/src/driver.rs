@@ -1,9 +1,10 @@
 //! A client that does nothing but send a command and read up to its tagged answer, as fast as the server allows.
 //!
-//! Plain text only. It waits two minutes for octets, then fails.
+//! It waits two minutes for octets, then fails.
 
 use anyhow::{Context, Result, bail};
-use std::io::{Read, Write};
+use culver_imapc::stream::{self, Stream, Trust};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -23,9 +24,8 @@ enum Literals {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub struct Driver {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
     tag: u32,
     literals: Literals,
@@ -41,10 +41,18 @@ impl Driver {
     /// # Errors
     /// From the network.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        Self::greeted(Box::new(socket(address)?))
+    }
+
+    /// The same by TLS from the first octet on, whatever certificate the server shows.
+    ///
+    /// # Errors
+    /// From the network.
+    pub fn connect_by_tls(address: SocketAddr) -> Result<Self> {
+        Self::greeted(stream::by_tls(socket(address)?, "localhost", &Trust::Anybody)?)
+    }
+
+    fn greeted(stream: Box<dyn Stream>) -> Result<Self> {
         let mut driver = Self {
             stream,
             buffer: vec![0; 256 * 1024],
@@ -57,14 +65,13 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Connects and logs in.
+    /// Logs in.
     ///
     /// # Errors
     /// From the network, or when the login is refused.
-    pub fn log_in(address: SocketAddr, user: &str, password: &str) -> Result<Self> {
-        let mut driver = Self::connect(address)?;
-        driver.run(&format!("LOGIN {} {}", quoted(user), quoted(password)))?;
-        Ok(driver)
+    pub fn log_in(mut self, user: &str, password: &str) -> Result<Self> {
+        self.run(&format!("LOGIN {} {}", quoted(user), quoted(password)))?;
+        Ok(self)
     }
 
     /// Asks what the server can do; literals are sent accordingly from now on.
@@ -256,6 +263,13 @@ impl Driver {
             }
         }
     }
+}
+
+fn socket(address: SocketAddr) -> Result<TcpStream> {
+    let socket = stream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 /// The last line, without its end, when `text` ends with a whole line.

@@ -102,6 +102,9 @@ struct RunArgs {
     /// The other options that may be repeated belong to the server at the same place; given once, to all
     #[arg(long = "server", value_name = "NAME=HOST:PORT", required = true)]
     servers: Vec<String>,
+    /// Where it speaks IMAP by TLS
+    #[arg(long = "imaps", value_name = "HOST:PORT")]
+    imaps: Vec<String>,
     /// Its LMTP address, for what is delivered to it
     #[arg(long = "lmtp", value_name = "HOST:PORT")]
     lmtp: Vec<String>,
@@ -111,7 +114,7 @@ struct RunArgs {
     /// Its main process on this machine: for CPU time and memory
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
-    /// Who logs in; `{n}` stands for the number of the account in four digits, from 0001
+    /// Who logs in; the letter n in braces stands for the number of the account in four digits, from 0001
     #[arg(long = "user", value_name = "USER", required = true)]
     users: Vec<String>,
     /// The password of all accounts
@@ -120,7 +123,7 @@ struct RunArgs {
     /// The Maildir of the first account on this machine, to be filled and delivered into
     #[arg(long = "maildir", value_name = "DIR")]
     maildirs: Vec<PathBuf>,
-    /// How many accounts `{n}` may name
+    /// How many accounts that number may name
     #[arg(long, value_name = "N", default_value_t = 1)]
     accounts: u32,
     #[command(flatten)]
@@ -171,6 +174,9 @@ fn run(args: RunArgs) -> Result<()> {
         let maildir = args.maildirs.get(i).map(PathBuf::as_path);
         let address = address.context("an address")?;
         let mut server = Server::new(name.to_owned(), address, login, meter, maildir)?;
+        if let Some(imaps) = args.imaps.get(i) {
+            server.imaps = imaps.to_socket_addrs().with_context(|| imaps.to_owned())?.next();
+        }
         if let Some(lmtp) = args.lmtp.get(i) {
             server.lmtp = lmtp.to_socket_addrs().with_context(|| lmtp.to_owned())?.next();
         }

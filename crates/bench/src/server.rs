@@ -29,6 +29,8 @@ pub struct Server {
     pub name: String,
     /// Where it speaks IMAP in plain text.
     pub imap: SocketAddr,
+    /// Where it speaks IMAP by TLS, if it does.
+    pub imaps: Option<SocketAddr>,
     /// Where it speaks LMTP, if it does.
     pub lmtp: Option<SocketAddr>,
     /// Where it speaks POP3, if it is known.
@@ -59,6 +61,7 @@ impl Server {
         let mut server = Server {
             name,
             imap,
+            imaps: None,
             lmtp: None,
             pop3: None,
             login,
@@ -92,7 +95,16 @@ impl Server {
     /// As [`Driver::log_in`].
     pub fn log_in_as(&self, number: u32) -> Result<Driver> {
         let (user, password) = self.account(number);
-        Driver::log_in(self.imap, &user, &password)
+        Driver::connect(self.imap)?.log_in(&user, &password)
+    }
+
+    /// The same by TLS.
+    ///
+    /// # Errors
+    /// As [`Driver::log_in`], or when it has none.
+    pub fn log_in_by_tls(&self, number: u32) -> Result<Driver> {
+        let (user, password) = self.account(number);
+        Driver::connect_by_tls(self.imaps.context("no TLS")?)?.log_in(&user, &password)
     }
 
     /// A connection of the first account; its capabilities are known.

@@ -2,7 +2,7 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Directory, ForwardMethod, Pop3, Pop3Delete, Serves, Source, SpecialUse};
+use crate::settings::{Directory, ForwardMethod, Pop3, Pop3Delete, Serves, Settings, Source, SpecialUse};
 use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -292,6 +292,14 @@ pub fn check(parsed: &mut Parsed) {
     if forward.method == ForwardMethod::Smtp && !forward.relay.contains(':') {
         error("deliver.forward.relay", "the relay has no port".to_owned(), "write \"127.0.0.1:25\"");
     }
+    if s.sandbox && forward.method == ForwardMethod::Sendmail && serves_lmtp(s) {
+        error(
+            "deliver.forward.method",
+            "the sandbox does not let the server start sendmail: what comes by LMTP could not be forwarded"
+                .to_owned(),
+            "write \"smtp\" and the MTA's address in `relay`, or, if it must be, sandbox = false",
+        );
+    }
     if s.imap.line_limit.0 < 8192 {
         error(
             "imap.line_limit",
@@ -315,16 +323,10 @@ pub fn check(parsed: &mut Parsed) {
     }
 
     pop3(&s.pop3, &mut error);
+    quota(s, &mut error);
 
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
-    if s.sandbox && forward.method == ForwardMethod::Sendmail {
-        warn(
-            "deliver.forward.method",
-            "the sandbox does not let the server start sendmail: only `culver deliver` can forward so",
-            "write \"smtp\"",
-        );
-    }
     if s.imap.idle_timeout < Duration::from_secs(30 * 60) {
         warn(
             "imap.idle_timeout",
@@ -347,6 +349,45 @@ pub fn check(parsed: &mut Parsed) {
         );
     }
     parsed.problems.extend(found);
+}
+
+/// Does mail come by LMTP? Sockets may also be handed over by systemd, which the configuration does not say.
+fn serves_lmtp(s: &Settings) -> bool {
+    !s.lmtp.listen.is_empty() || !s.lmtp.unix.is_empty()
+}
+
+fn quota(s: &Settings, error: &mut dyn FnMut(&str, String, &str)) {
+    let quota = &s.quota;
+    if !quota.hook.as_os_str().is_empty() {
+        if !quota.hook.is_absolute() {
+            error("quota.hook", "quota.hook is not an absolute path".to_owned(), "write it from the root");
+        }
+        if s.sandbox {
+            error(
+                "quota.hook",
+                "the sandbox does not let the server start programs".to_owned(),
+                "use quota.hook_url, to which each step is posted, or, if it must be, sandbox = false",
+            );
+        }
+    }
+    if !quota.hook_url.is_empty() && !quota.hook_url.starts_with("http://") {
+        error(
+            "quota.hook_url",
+            "quota.hook_url is no address of HTTP".to_owned(),
+            "write it like \"http://127.0.0.1:8080/quota\"",
+        );
+    }
+    let header = quota.hook_header.contains(':') && !quota.hook_header.contains(['\r', '\n']);
+    if !quota.hook_header.is_empty() && !header {
+        error("quota.hook_header", "this is no header".to_owned(), "write it like \"X-Key: secret\"");
+    }
+    if quota.hook_timeout < Duration::from_secs(1) {
+        error(
+            "quota.hook_timeout",
+            "quota.hook_timeout is too short to be meant".to_owned(),
+            "write at least \"1s\"",
+        );
+    }
 }
 
 fn pop3(pop3: &Pop3, error: &mut dyn FnMut(&str, String, &str)) {

@@ -687,7 +687,8 @@ section! {
     /// Forwarding: mail for addresses elsewhere is handed to the MTA, which has the queue.
     Forward {
         /// `smtp`: to the server of `relay`. `sendmail`: by starting a program for each message, which the sandbox does not allow a
-        /// server to do; for `culver deliver`, or with `sandbox = false`. `off`: routes that lead elsewhere wait.
+        /// server to do: for machines where mail comes by `culver deliver` only, or with `sandbox = false`; with LMTP and the sandbox
+        /// the server does not start. `off`: routes that lead elsewhere wait.
         method: ForwardMethod = ForwardMethod::Smtp, Reload, "\"off\"";
         /// The MTA's host and port. It must relay for this machine.
         relay: String = "127.0.0.1:25".to_owned(), Reload, "\"mail.example.org:25\"";
@@ -775,6 +776,16 @@ section! {
         language: String = "en".to_owned(), Reload, "\"de\"";
         /// The sender of notices. Empty: postmaster of the account's domain.
         notice_from: String = String::new(), Restart, "\"helpdesk@example.org\"";
+        /// A program that is started for each step, as the service user: `CULVER_ACCOUNT`, `CULVER_STEP`, `CULVER_PERCENT` and so on in
+        /// its environment, all of it as JSON on standard input. The sandbox does not allow a server to start programs: with
+        /// `sandbox = true` use `hook_url`. Empty: none.
+        hook: PathBuf = PathBuf::new(), Restart, "\"/usr/local/sbin/quota-step\"";
+        /// An address to which each step is posted as JSON. Empty: none.
+        hook_url: String = String::new(), Restart, "\"http://127.0.0.1:8080/quota\"";
+        /// A header that goes with it, such as `Authorization: Bearer ...`.
+        hook_header: String = String::new(), Restart, "\"Authorization: Bearer secret\"";
+        /// Program and address have so long for each step; then the log says so, and the next step is told.
+        hook_timeout: Duration = Duration::from_secs(30), Restart, "\"5s\"";
         /// The file that Courier, maildrop and Dovecot's `quota = maildir` read: `existing` keeps it written where it is found, `always`
         /// makes one for every account, `never` leaves it to grow old.
         maildirsize: Maildirsize = Maildirsize::Existing, Restart, "\"always\"";

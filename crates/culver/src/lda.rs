@@ -11,16 +11,17 @@
 //! 0 is said only when the message is on disk. What cannot be done for now is 75, so that the MTA tries again; an unknown user
 //! is 67; what is refused for good is 77, with the reason on standard error behind its enhanced code, which Postfix's pipe
 //! and local pass on to the sender. dovecot-lda without `-e` sends that message itself; here the MTA does, with or without.
+//! A full mailbox is 75 during its grace time and 77 with `deliver.over_quota = "reject"` (Dovecot: `quota_full_tempfail`).
 
 use crate::DEFAULT_CONFIG;
-use crate::{config_command, delivery, parts, sandbox};
+use crate::{config_command, delivery, parts, quota, sandbox};
 use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use culver_base::MailboxName;
 use culver_config::Settings;
 use culver_deliver::client::{self, Dialect, Send};
 use culver_deliver::{
-    Deliver, Envelope, Incoming, Message, Missing, NoQuota, Recipient, Request, Shelf, place,
+    Deliver, Envelope, Incoming, Message, Missing, NoQuota, Quota, Recipient, Request, Shelf, place,
 };
 use culver_directory::{Account, Directory, Login, MailLocation, Names};
 use culver_events::{Events, Level};
@@ -127,7 +128,7 @@ fn deliver(arguments: &Arguments) -> Result<Reply> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
-        let store = parts::store(&settings)?;
+        let store = Arc::new(parts::store(&settings)?);
         let (message, sender) = read(&mut input, &store, &settings).await?;
         let sender = match &arguments.sender {
             Some(given) => parse_sender(given)?,
@@ -267,7 +268,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn run(&self, store: MaildirStore, whose: Whose) -> Result<Reply> {
+    async fn run(&self, store: Arc<MaildirStore>, whose: Whose) -> Result<Reply> {
         match whose {
             Whose::Account(address) => {
                 // -a says for whom it came: its detail counts when it is the same user.
@@ -278,7 +279,8 @@ impl Job<'_> {
                 let directory = parts::directory(self.settings).context(
                     "the accounts cannot be read, and no server is running that could do it: start it, or run this as root",
                 )?;
-                let deliver = self.deliver(store, directory);
+                let quota = quota::ForProgram::new(self.settings, store.clone());
+                let deliver = self.deliver(store, directory, Arc::new(quota));
                 let request = Request {
                     size: self.message.octets.len(),
                     mailbox: self.arguments.mailbox.as_deref(),
@@ -303,7 +305,8 @@ impl Job<'_> {
                 let address =
                     given.and_then(|a| Address::parse(a)).unwrap_or(Address { local: name, domain: None });
                 let detail = detail(&address, &self.settings.mail.recipient_delimiter);
-                let deliver = self.deliver(store, Arc::new(Directory::new(Vec::new())));
+                let directory = Arc::new(Directory::new(Vec::new()));
+                let deliver = self.deliver(store, directory, Arc::new(NoQuota));
                 let mailbox = self.arguments.mailbox.as_deref();
                 match Recipient::of_account(address, Arc::new(account), detail, mailbox) {
                     Ok(recipient) => Ok(self.one(&deliver, recipient).await),
@@ -326,13 +329,13 @@ impl Job<'_> {
         }
     }
 
-    fn deliver(&self, store: MaildirStore, directory: Arc<Directory>) -> Deliver {
+    fn deliver(&self, store: Arc<MaildirStore>, directory: Arc<Directory>, quota: Arc<dyn Quota>) -> Deliver {
         let io = store.io().clone();
         // Without a file of its own, or where it may not be written, the log is for errors, and for the caller.
         let to_file = !self.settings.log.file.as_os_str().is_empty();
         let events = parts::events(self.settings).ok().filter(|_| to_file).unwrap_or_else(quiet);
         culver_events::install(&events, if to_file { parts::level(self.settings) } else { Level::Error });
-        delivery::deliver(self.settings, directory, Arc::new(DropOff(store)), Arc::new(NoQuota), io, events)
+        delivery::deliver(self.settings, directory, Arc::new(DropOff(store)), quota, io, events)
     }
 
     async fn one(&self, deliver: &Deliver, recipient: Recipient) -> Reply {
@@ -401,7 +404,7 @@ fn detail(address: &Address, delimiters: &str) -> Option<String> {
 }
 
 /// As any MDA puts mail away.
-struct DropOff(MaildirStore);
+struct DropOff(Arc<MaildirStore>);
 
 #[async_trait]
 impl Shelf for DropOff {

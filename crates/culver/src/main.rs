@@ -5,6 +5,7 @@ mod config_command;
 mod delivery;
 mod demo;
 mod doors;
+mod hook;
 mod lda;
 mod login;
 mod migrate;

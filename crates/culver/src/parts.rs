@@ -365,15 +365,19 @@ pub fn hostname(settings: &Settings) -> String {
 /// # Errors
 /// When it is not.
 pub fn is_there(settings: &Settings) -> Result<()> {
-    let file = settings.state_dir.join("directory.sqlite");
     let wanted = settings.directory.iter().any(|d| d.source == Source::Builtin);
-    if wanted && !file.exists() {
+    if wanted && !builtin_is_made(settings) {
         anyhow::bail!(
             "there are no accounts yet: {} is missing. Add some with culver user add, or name a passwd-file in the configuration",
-            file.display()
+            sources::builtin_file(settings).display()
         );
     }
     Ok(())
+}
+
+/// Is the built-in directory's file there?
+pub fn builtin_is_made(settings: &Settings) -> bool {
+    sources::builtin_file(settings).exists()
 }
 
 /// The built-in directory, for commands that edit it.

@@ -9,7 +9,8 @@ use culver_config::settings as set;
 use culver_deliver::Quota;
 use culver_directory::{Account, Directory};
 use culver_events::Events;
-use culver_keeper::{Full, InboxNotices, Keeper, KeeperSettings, Verdict, WallClock};
+use culver_keeper::{Bystander, Full, InboxNotices, Keeper, KeeperSettings, Verdict, WallClock};
+use culver_maildir::MaildirStore;
 use culver_store::Store;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub fn keeper(
         directory,
         store,
         notices,
-        hooks: Vec::new(),
+        hooks: crate::hook::hooks(settings)?,
         events,
         clock: Arc::new(WallClock),
     };
@@ -75,6 +76,17 @@ pub fn settings(settings: &Settings) -> KeeperSettings {
     }
 }
 
+/// The keeper's verdict in delivery's words.
+fn as_delivery(verdict: Verdict) -> culver_deliver::Verdict {
+    use culver_deliver::Verdict as V;
+    match verdict {
+        Verdict::Fits => V::Fits,
+        Verdict::Over { text, .. } => V::Over { text },
+        Verdict::TooBig { limit } => V::TooBig { limit },
+        Verdict::Disabled { reason, .. } => V::Disabled { reason },
+    }
+}
+
 /// What delivery asks.
 pub struct ForDelivery(pub Arc<Keeper>);
 
@@ -86,18 +98,49 @@ impl Quota for ForDelivery {
         mailbox: &MailboxName,
         octets: u64,
     ) -> culver_store::Result<culver_deliver::Verdict> {
-        use culver_deliver::Verdict as V;
-        Ok(match self.0.admit(account, mailbox, octets, 1).await? {
-            Verdict::Fits => V::Fits,
-            Verdict::Over { text, .. } => V::Over { text },
-            Verdict::TooBig { limit } => V::TooBig { limit },
-            Verdict::Disabled { reason, .. } => V::Disabled { reason },
-        })
+        Ok(as_delivery(self.0.admit(account, mailbox, octets, 1).await?))
     }
 
     async fn stored(&self, account: &Account) {
         self.0.stored(account).await;
     }
+}
+
+/// What `culver deliver` asks, when it does a server's work: limits as far as it can read them, usage as the files show it. It
+/// keeps nothing: states and steps are the server's, which looks at the account when it runs again.
+pub struct ForProgram {
+    bystander: Bystander,
+    store: Arc<MaildirStore>,
+}
+
+impl ForProgram {
+    /// The built-in directory's file is looked at where it is; it is not made.
+    pub fn new(settings: &Settings, store: Arc<MaildirStore>) -> Self {
+        let builtin = parts::builtin_is_made(settings)
+            .then(|| crate::sources::builtin(settings, &set::Directory::default()))
+            .and_then(|opened| {
+                // A caller who may read accounts need not be let into the state folder.
+                opened.inspect_err(|why| tracing::warn!("limits set here are not known: {why:#}")).ok()
+            });
+        let settings = self::settings(settings);
+        Self { bystander: Bystander { builtin: builtin.map(Arc::new), settings }, store }
+    }
+}
+
+#[async_trait]
+impl Quota for ForProgram {
+    async fn admit(
+        &self,
+        account: &Account,
+        mailbox: &MailboxName,
+        octets: u64,
+    ) -> culver_store::Result<culver_deliver::Verdict> {
+        let place = culver_keeper::place(account);
+        let usage = self.store.usage_beside(&place);
+        Ok(as_delivery(self.bystander.admit(account, mailbox, octets, usage).await?))
+    }
+
+    async fn stored(&self, _: &Account) {}
 }
 
 /// `culver quota`: asks the running server; without one, does it here.
@@ -120,6 +163,7 @@ pub fn run(with: &WithConfig<culver_admin::QuotaCommand>) -> Result<()> {
             let verbs = culver_admin::quota::QuotaVerbs { keeper: keeper.clone(), directory };
             let answer = verbs.answer(verb, &arguments.into()).await.map_err(anyhow::Error::msg);
             keeper.tick().await;
+            keeper.run_hooks().await;
             keeper.keep_usages().await;
             store.close().await;
             answer

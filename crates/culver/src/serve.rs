@@ -11,6 +11,7 @@ use crate::sandbox;
 use crate::server::{Reload, Server};
 use anyhow::{Context, Result};
 use culver_config::Settings;
+use culver_config::settings::ForwardMethod;
 use culver_events::{Event, Events};
 use culver_net::TlsAcceptor;
 use std::path::PathBuf;
@@ -32,11 +33,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let handed_over = culver_net::activated(names.as_deref()).context("sockets of systemd")?;
     let tls = certificates(&settings)?;
     let listeners = doors::open(&settings, handed_over, tls.is_some())?;
+    forwarding_works(&settings, &listeners)?;
     parts::make_state_dir(&settings)?;
     raise_descriptors();
     sandbox::enter(&settings, &arguments.config, &events)?;
     let reload = Reload { config: arguments.config.clone() };
     Server { settings, events, tls, listeners, reload: Some(reload) }.run(|_| Ok(()))
+}
+
+/// What the settings' check cannot know: LMTP on a socket of systemd's.
+fn forwarding_works(settings: &Settings, listeners: &[culver_net::Listener]) -> Result<()> {
+    let lmtp = listeners.iter().any(|l| l.name == "lmtp");
+    if lmtp && settings.sandbox && settings.deliver.forward.method == ForwardMethod::Sendmail {
+        anyhow::bail!(
+            "deliver.forward.method = \"sendmail\": the sandbox does not let the server start programs, and mail comes by \
+             LMTP (a socket of systemd). Write \"smtp\" and the MTA's address in `relay`, or, if it must be, sandbox = false"
+        );
+    }
+    Ok(())
 }
 
 fn certificates(settings: &Settings) -> Result<Option<TlsAcceptor>> {

@@ -106,6 +106,19 @@ impl Server {
                 }
             }
         });
+        let (keeper, stop) = (parts.keeper().clone(), stopper.shutdown());
+        helpers.spawn("quota's hooks", async move {
+            loop {
+                tokio::select! {
+                    () = keeper.wait_for_hooks() => {}
+                    () = stop.wait() => return,
+                }
+                tokio::select! {
+                    () = keeper.run_hooks() => {}
+                    () = stop.wait() => return,
+                }
+            }
+        });
         drop(front);
         if let Some(tls) = &self.tls {
             let watch = tls.clone().watch(CERTIFICATES, events.clone(), stopper.shutdown());

@@ -230,8 +230,12 @@ fn rule(rule: set::Rule) -> Rule {
 /// # Errors
 /// When its file cannot be opened.
 pub fn builtin(settings: &Settings, row: &set::Directory) -> Result<Builtin> {
-    let file = settings.state_dir.join("directory.sqlite");
-    Ok(Builtin::open(&file, defaults(settings, row))?)
+    Ok(Builtin::open(&builtin_file(settings), defaults(settings, row))?)
+}
+
+/// Its file.
+pub fn builtin_file(settings: &Settings) -> std::path::PathBuf {
+    settings.state_dir.join("directory.sqlite")
 }
 
 fn fields(row: &set::Directory) -> Fields {

@@ -163,6 +163,71 @@ fn what_callers_are_told() {
     assert_eq!(code, 75, "{said}");
 }
 
+/// Without a server the program asks the quota itself: what does not fit is tried again during the grace time, or refused,
+/// and an account whose receiving is disabled gets nothing. Dovecot 2.3: 75 with `quota_full_tempfail`, else 77 with `-e`.
+#[test]
+fn over_quota() {
+    let message = |octets: usize| format!("Subject: x\n\n{}\n", "x".repeat(octets));
+    for (setting, code, said) in [("defer", 75, "4.2.2 "), ("reject", 77, "5.2.2 ")] {
+        let house = House::new(&format!(
+            "quota.storage = \"100KiB\"\nquota.last_message = \"0\"\ndeliver.over_quota = \"{setting}\""
+        ));
+        let to_anna = |octets| house.deliver(&["-d", "anna@example.org"], &message(octets));
+        assert_eq!(to_anna(60_000).0, 0);
+        let (exit, text) = to_anna(50_000);
+        assert_eq!(exit, code, "{text}");
+        assert!(text.starts_with(said) && text.contains("quota of storage"), "{text}");
+        assert_eq!(house.mail("anna@example.org", "").len(), 1);
+        // Other mailboxes count as well; others' accounts do not.
+        assert_eq!(house.deliver(&["-d", "bob@example.org"], &message(50_000)).0, 0);
+        assert_eq!(to_anna(30_000).0, 0);
+        // Larger than all there is: it need not come again.
+        let (exit, text) = to_anna(200_000);
+        assert_eq!((exit, text.starts_with("5.2.3 ")), (77, true), "{text}");
+        // Room.
+        std::fs::remove_file(&house.mail("anna@example.org", "")[0]).unwrap();
+        assert_eq!(to_anna(20_000).0, 0);
+        // Nothing was written but mail.
+        assert_eq!(std::fs::read_dir(house.temp.path().join("state")).unwrap().count(), 0);
+    }
+
+    // What is set for the account counts before the configuration, and lies in the state folder.
+    let house = House::new("quota.storage = \"1MiB\"\nquota.last_message = \"0\"\nquota.grace = \"0s\"");
+    let config = house.temp.path().join("culver.toml");
+    let quota = |arguments: &[&str]| {
+        let out =
+            Command::new(EXE).arg("quota").args(arguments).arg("--config").arg(&config).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    quota(&["set", "anna@example.org", "--messages", "1"]);
+    // A file of Maildir++ is kept right, as by every other MDA.
+    let maildir = house.temp.path().join("anna@example.org/Mail");
+    let to_anna = || house.deliver(&["-d", "anna@example.org"], &message(10));
+    assert_eq!(to_anna().0, 0);
+    let length = std::fs::metadata(&house.mail("anna@example.org", "")[0]).unwrap().len();
+    let size_file = maildir.join("maildirsize");
+    std::fs::write(&size_file, format!("1C\n{length} 1\n")).unwrap();
+    if root() {
+        std::os::unix::fs::chown(&size_file, Some(65534), Some(65534)).unwrap();
+    }
+    let (exit, text) = to_anna();
+    assert_eq!((exit, text.contains("number of messages")), (75, true), "{text}");
+    quota(&["set", "anna@example.org", "--messages", "2"]);
+    assert_eq!(to_anna().0, 0);
+    let text = std::fs::read_to_string(&size_file).unwrap();
+    assert_eq!(
+        text.lines().skip(1).map(|l| l.split(' ').nth(1).unwrap()).collect::<Vec<_>>(),
+        ["1", "1"],
+        "{text}"
+    );
+    // Over, and then disabled: the next looks of whoever keeps the states.
+    assert!(quota(&["show", "anna@example.org"]).contains("over"));
+    quota(&["show", "anna@example.org"]);
+    let (exit, text) = to_anna();
+    assert_eq!((exit, text.starts_with("5.2.1 ")), (77, true), "{text}");
+}
+
 /// As `.forward` starts it: as the user, with nothing but the home.
 #[test]
 fn for_the_user_who_calls() {

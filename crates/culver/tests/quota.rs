@@ -134,6 +134,79 @@ fn over_quota() {
     assert_eq!(found.data("SEARCH").next().unwrap().len(), 2, "{found:?}");
 }
 
+/// POP3's QUIT makes room: nobody has to look first.
+#[test]
+fn room_by_pop3() {
+    let server = start();
+    let account = server.fresh_account();
+    let user = account.user.as_str();
+    quota(&server, &["set", user, "--storage", "1M", "--messages", "none"]);
+    for _ in 0..3 {
+        assert!(deliver(&server, user, &message(350_000)).starts_with("250"));
+    }
+    assert_eq!(quota(&server, &["list", "--over"])[0]["account"], user);
+    let mut out = TcpStream::connect(server.pop3().unwrap()).unwrap();
+    let mut lines = BufReader::new(out.try_clone().unwrap()).lines();
+    let mut say = |command: &str| {
+        write!(out, "{command}").unwrap();
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.starts_with("+OK"), "{command}: {line}");
+    };
+    let login = [format!("USER {user}\r\n"), format!("PASS {}\r\n", account.password)];
+    for command in ["", &login[0], &login[1], "DELE 1\r\n", "DELE 2\r\n", "QUIT\r\n"] {
+        say(command);
+    }
+    // The list is what is kept; it looks at nothing.
+    assert_eq!(quota(&server, &["list", "--over"]), serde_json::json!([]));
+    assert!(deliver(&server, user, &message(350_000)).starts_with("250"));
+}
+
+/// What a session is told of the quota, and when.
+#[test]
+fn alerts() {
+    let server = start();
+    let account = server.fresh_account();
+    let user = account.user.as_str();
+    quota(&server, &["set", user, "--storage", "1M"]);
+    let alerts = |reply: &culver_testkit::Reply| {
+        reply.untagged.iter().filter(|line| format!("{line:?}").contains("ALERT")).count()
+    };
+    let mut client = Client::connect(server.imap()).unwrap();
+    assert_eq!(alerts(&client.login(user, &account.password).unwrap()), 0);
+    assert_eq!(alerts(&client.ok("SELECT INBOX").unwrap()), 0);
+    assert!(deliver(&server, user, &message(900_000)).starts_with("250"));
+    // It has got worse: once, and not with every command.
+    assert_eq!(alerts(&client.ok("NOOP").unwrap()), 1);
+    for quiet in ["NOOP", "FETCH 1 FLAGS", "EXAMINE INBOX", "SELECT INBOX", "CHECK"] {
+        assert_eq!(alerts(&client.ok(quiet).unwrap()), 0, "{quiet}");
+    }
+    // Worse again, while another session waits.
+    let mut other = Client::connect(server.imap()).unwrap();
+    assert_eq!(alerts(&other.login(user, &account.password).unwrap()), 1);
+    assert_eq!(alerts(&other.ok("NOOP").unwrap()), 0);
+    other.send(b"i1 IDLE\r\n").unwrap();
+    assert!(deliver(&server, user, &message(200_000)).starts_with("250"));
+    loop {
+        let line = other.read_raw().unwrap();
+        assert!(!line.starts_with(b"i1 "), "IDLE ended");
+        if String::from_utf8_lossy(&line).contains("* OK [ALERT] Your mailbox is full") {
+            break;
+        }
+    }
+    other.send(b"DONE\r\n").unwrap();
+    assert_eq!(alerts(&other.finish("i1", Vec::new()).unwrap()), 0);
+    // Whoever showed nothing of the login's may show that of the first mailbox; later ones are silent.
+    assert_eq!(alerts(&other.ok("EXAMINE INBOX").unwrap()), 1);
+    assert_eq!(alerts(&other.ok("SELECT Trash").unwrap()), 0);
+    assert_eq!(alerts(&client.ok("SELECT INBOX").unwrap()), 1);
+    // Better is no alarm, and worse after that is one again.
+    client.ok("STORE 1:* +FLAGS (\\Deleted)").unwrap();
+    assert_eq!(alerts(&client.ok("EXPUNGE").unwrap()), 0);
+    assert_eq!(alerts(&client.ok("NOOP").unwrap()), 0);
+    assert!(deliver(&server, user, &message(900_000)).starts_with("250"));
+    assert_eq!(alerts(&client.ok("NOOP").unwrap()), 1);
+}
+
 /// Runs doveadm on the account's tree, which is lent to Dovecot's user for it.
 fn doveadm(dovecot: &Dovecot, account: &Account, args: &[&str]) -> String {
     let location = format!("mail_location=maildir:{}", account.maildir.display());

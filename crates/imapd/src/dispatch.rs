@@ -3,6 +3,7 @@
 //! What a command needs while it runs lies in a box of its own, so that a session in IDLE, which most are, keeps only
 //! what IDLE needs.
 
+use crate::alert;
 use crate::command::{
     append, authenticate, copy, enable, expunge, fetch, id, idle, list, login, mailboxes, r#move, quota,
     search, select, sort, status, store, thread,
@@ -91,6 +92,9 @@ async fn any(mut state: State, command: c::Any<'_>, cx: &mut Context) -> (State,
             if let State::Selected(selected) = &mut state {
                 look(selected).await;
             }
+            if let Some(user) = state.user_mut() {
+                alert::when_worse(user, &cx.service.keeper, &mut cx.wire);
+            }
             Ok(Some(Done::ok("NOOP completed")))
         }
         c::Any::Logout => {
@@ -166,11 +170,7 @@ async fn authenticated(
         c::Authenticated::Select(cmd) => return Box::pin(open(state, cmd, Access::ReadWrite, cx)).await,
         c::Authenticated::Examine(cmd) => return Box::pin(open(state, cmd, Access::ReadOnly, cx)).await,
         c::Authenticated::Idle => {
-            let selected = match &mut state {
-                State::Selected(selected) => Some(&mut **selected),
-                _ => None,
-            };
-            let outcome = idle::run(selected, framer, cx).await;
+            let outcome = idle::run(&mut state, framer, cx).await;
             return (state, done(outcome));
         }
         _ => {}
@@ -224,7 +224,10 @@ async fn open(state: State, cmd: c::Select, access: Access, cx: &mut Context) ->
         State::NotAuthenticated => return (state, wrong("Log in first")),
     };
     match select::run(user, cmd, access, cx).await {
-        Ok((selected, answer)) => (State::Selected(Box::new(selected)), Ok(Some(answer))),
+        Ok((mut selected, answer)) => {
+            alert::at_select(&mut selected.user, &cx.service.keeper, &mut cx.wire);
+            (State::Selected(Box::new(selected)), Ok(Some(answer)))
+        }
         Err((user, stop)) => (State::Authenticated(user), Err(stop)),
     }
 }

@@ -4,6 +4,7 @@
 //! Mailbox>`](culver_store::Mailbox), tells what has happened to the mailbox meanwhile, answers, and waits for the
 //! next one with no buffer in hand. No session opens a file.
 
+mod alert;
 pub mod command;
 pub mod context;
 pub mod dispatch;

@@ -22,6 +22,23 @@ pub enum State {
 }
 
 impl State {
+    /// The user, once there is one, to note what was said.
+    pub fn user_mut(&mut self) -> Option<&mut Authenticated> {
+        match self {
+            Self::NotAuthenticated => None,
+            Self::Authenticated(user) => Some(user),
+            Self::Selected(selected) => Some(&mut selected.user),
+        }
+    }
+
+    /// The mailbox, if one is selected.
+    pub fn selected_mut(&mut self) -> Option<&mut Selected> {
+        match self {
+            Self::Selected(selected) => Some(selected),
+            _ => None,
+        }
+    }
+
     /// The user, once there is one.
     pub fn user(&self) -> Option<&Authenticated> {
         match self {
@@ -64,6 +81,8 @@ pub struct Authenticated {
     pub enabled: Enabled,
     /// Its place among the sessions of the account.
     pub seat: culver_auth::Seat,
+    /// What has been said of its quota.
+    pub alerted: crate::alert::Alerted,
 }
 
 /// SELECT or EXAMINE?

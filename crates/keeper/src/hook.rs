@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use culver_quota::{Limits, Step, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
+use tokio::sync::Notify;
 
 /// A step that was taken, as it is written down until everybody has heard of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -91,19 +93,46 @@ impl Told {
 /// Something of the administrator's that hears of steps.
 #[async_trait]
 pub trait Hook: Send + Sync {
-    /// Tells it. It has a limited time for it; an error is logged and the step is not told again.
+    /// Tells it. It limits its time itself.
+    ///
+    /// # Errors
+    /// Are logged; the step is not told again.
     async fn run(&self, account: &str, told: &Told) -> Result<(), String>;
 }
 
 /// All of them.
 pub type Hooks = Vec<std::sync::Arc<dyn Hook>>;
 
-/// Nobody.
-pub struct NoHook;
+/// Steps that wait for hooks. What comes beyond that is not told: a hook that hangs must not fill the memory.
+pub(crate) const HOOKED: usize = 1000;
 
-#[async_trait]
-impl Hook for NoHook {
-    async fn run(&self, _: &str, _: &Told) -> Result<(), String> {
-        Ok(())
+/// Steps that hooks have not heard of.
+#[derive(Default)]
+pub(crate) struct Hooked {
+    waiting: parking_lot::Mutex<VecDeque<(String, Told)>>,
+    news: Notify,
+}
+
+impl Hooked {
+    /// One more; `false` when there are too many.
+    pub fn put(&self, account: &str, told: &Told) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= HOOKED {
+            return false;
+        }
+        waiting.push_back((account.to_owned(), told.clone()));
+        drop(waiting);
+        self.news.notify_one();
+        true
+    }
+
+    /// The next one.
+    pub fn next(&self) -> Option<(String, Told)> {
+        self.waiting.lock().pop_front()
+    }
+
+    /// Until there is one.
+    pub async fn wait(&self) {
+        self.news.notified().await;
     }
 }

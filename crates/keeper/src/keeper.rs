@@ -1,21 +1,22 @@
 //! [`Keeper`]: see the head of the crate.
 
 use crate::clock::Clock;
-use crate::hook::{Hooks, Told};
+use crate::hook::{HOOKED, Hooked, Hooks, Told};
+use crate::judge::{self, Coming, reason, state_of};
 use crate::notice::{Notice, Notices};
-use crate::standing::{Full, Standing, Verdict, place};
+use crate::standing::{Alert, Full, Standing, Verdict, place};
 use crate::templates::Language;
 use culver_base::MailboxName;
 use culver_directory::builtin::{Builtin, Changed, Kept, KeptAccount, Problem, SetLimits};
 use culver_directory::{Account, Directory, Login};
 use culver_events::{Event, Events};
-use culver_quota::{Enabling, Fit, Limits, Policy, Resource, Room, State, Step, Usage, enable, fit, step};
+use culver_quota::{Enabling, Fit, Limits, Policy, State, Step, Usage, enable, step};
 use culver_store::{AccountUsage, Failure, Look, Store};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Usages are written down, and what is due is looked for, so often.
 const PACE: Duration = Duration::from_secs(20);
@@ -23,7 +24,7 @@ const PACE: Duration = Duration::from_secs(20);
 const CHECKS: usize = 16;
 /// Steps of one account that wait to be told; older ones are forgotten.
 const MOST_PENDING: usize = 32;
-/// A user's notices and the administrator's hook get so long together.
+/// A user's notice gets so long.
 const TELLING: Duration = Duration::from_secs(60);
 
 /// A mailbox with room of its own.
@@ -96,6 +97,10 @@ pub struct Keeper {
     seen: Mutex<HashMap<String, (u64, u64, i64)>>,
     /// Accounts with something to be told.
     untold: Mutex<BTreeSet<String>>,
+    /// Steps that hooks have not heard of.
+    hooked: Hooked,
+    /// Sessions that want to hear of a new state while they wait.
+    watched: Mutex<HashMap<String, watch::Sender<State>>>,
     /// Somebody tells.
     telling: tokio::sync::Mutex<()>,
     wake: Notify,
@@ -116,6 +121,8 @@ impl Keeper {
             known: Mutex::default(),
             seen: Mutex::default(),
             untold: Mutex::default(),
+            hooked: Hooked::default(),
+            watched: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
             wake: Notify::new(),
         };
@@ -147,15 +154,9 @@ impl Keeper {
         octets: u64,
         messages: u64,
     ) -> Result<Verdict, Failure> {
-        if let culver_directory::Switch::Off { reason, since } = &account.receive {
-            return Ok(Verdict::Disabled { reason: reason.clone(), since: *since });
-        }
         let read = self.read(&account.name, account).await;
-        if let Some(kept) = &read.kept
-            && let State::Disabled { since } = state_of(kept)
-            && !kept.switched
-        {
-            return Ok(Verdict::Disabled { reason: reason(&self.settings().policy), since: Some(since) });
+        if let Some(off) = judge::disabled(account, read.kept.as_ref(), &self.settings().policy) {
+            return Ok(off);
         }
         self.fit(account, mailbox, octets, messages, &read).await
     }
@@ -189,30 +190,14 @@ impl Keeper {
             (None, None) => Usage::default(),
             _ => self.usage(account, limits, Look::Known).await?.counted(),
         };
-        let extra = settings.extras.iter().find(|extra| extra.mailbox == *mailbox);
-        let room = Room {
-            extra_percent: extra.map_or(0, |extra| extra.percent),
-            last_message: settings.last_message,
-        };
-        let largest = if messages > 1 { 0 } else { octets };
-        let asked = |usage| fit(usage, limits, room, Usage { storage: octets, messages }, largest);
+        let coming = Coming { mailbox, octets, messages };
+        let asked = |usage| judge::fits(usage, limits, coming, &settings);
         let mut answer = asked(usage);
         if matches!(answer, Fit::Over(_)) {
             // Other programs may have made room.
             answer = asked(self.usage(account, limits, Look::Now).await?.counted());
         }
-        Ok(match answer {
-            Fit::Fits => Verdict::Fits,
-            Fit::TooBig { limit } => Verdict::TooBig { limit },
-            Fit::Over(what) => {
-                let what = match what {
-                    Resource::Storage => "storage",
-                    Resource::Messages => "number of messages",
-                };
-                let text = format!("The mailbox is full: its quota of {what} is used up");
-                Verdict::Over { text, answer: settings.full }
-            }
-        })
+        Ok(judge::verdict(answer, &settings))
     }
 
     /// May a mailbox be made? `Some`: no, with the limit.
@@ -244,17 +229,25 @@ impl Keeper {
     }
 
     /// What a user should know when logging in, as far as it was looked at.
-    pub fn alert(&self, account: &Account) -> Option<String> {
+    pub fn alert(&self, account: &Account) -> Option<Alert> {
         self.known.lock().get(&account.name)?.as_ref()?.alert()
     }
 
     /// The same at a login, where it is worth a look. Costs nothing for those who are within.
-    pub async fn greeting(&self, account: &Account) -> Option<String> {
+    pub async fn greeting(&self, account: &Account) -> Option<Alert> {
         let known = self.known.lock().get(&account.name).cloned()?;
         match known {
             Some(standing) => standing.alert(),
             None => self.look(account, Look::Known).await.ok()?.alert(),
         }
+    }
+
+    /// Hears when the account's state changes: for sessions that wait.
+    pub fn watch(&self, account: &Account) -> watch::Receiver<State> {
+        let mut watched = self.watched.lock();
+        // Those that nobody waits for any more.
+        watched.retain(|_, sender| sender.receiver_count() > 0);
+        watched.entry(account.name.clone()).or_insert_with(|| watch::Sender::new(State::Within)).subscribe()
     }
 
     /// What an account may keep.
@@ -462,18 +455,36 @@ impl Keeper {
             }
             Err(problem) => self.failed("writing down that a user was told", &problem),
         }
+        if self.parts.hooks.is_empty() {
+            return;
+        }
         for told in &pending {
+            if !self.hooked.put(name, told) {
+                let what = format!("quota.hook does not hear of step {}: {HOOKED} wait already", told.step);
+                self.hook_failed(name, what);
+            }
+        }
+    }
+
+    /// Comes back when [`Self::run_hooks`] has something to do.
+    pub async fn wait_for_hooks(&self) {
+        self.hooked.wait().await;
+    }
+
+    /// Tells hooks what waits for them, in order. What one of them does, or does not, holds nobody up but the next call of
+    /// a hook.
+    pub async fn run_hooks(&self) {
+        while let Some((name, told)) = self.hooked.next() {
             for hook in &self.parts.hooks {
-                if let Err(why) = hook.run(name, told).await {
-                    let what = format!("quota.hook for step {} failed: {why}", told.step);
-                    self.parts.events.emit(Event::Fault {
-                        account: name.to_owned(),
-                        what,
-                        session: String::new(),
-                    });
+                if let Err(why) = hook.run(&name, &told).await {
+                    self.hook_failed(&name, format!("quota.hook for step {} failed: {why}", told.step));
                 }
             }
         }
+    }
+
+    fn hook_failed(&self, name: &str, what: String) {
+        self.parts.events.emit(Event::Fault { account: name.to_owned(), what, session: String::new() });
     }
 
     // ---- one look --------------------------------------------------------------------------------------------------
@@ -514,11 +525,16 @@ impl Keeper {
             state = self.take(account, counted, limits, hand).await.unwrap_or(state);
         }
         let standing = Standing { usage: counted, mailboxes, limits, state, until: state.due(policy) };
-        let mut known = self.known.lock();
-        if state == State::Within {
-            known.remove(&account.name);
-        } else {
-            known.insert(account.name.clone(), Some(standing.clone()));
+        {
+            let mut known = self.known.lock();
+            if state == State::Within {
+                known.remove(&account.name);
+            } else {
+                known.insert(account.name.clone(), Some(standing.clone()));
+            }
+        }
+        if let Some(watched) = self.watched.lock().get(&account.name) {
+            watched.send_if_modified(|before| std::mem::replace(before, state) != state);
         }
         Ok(standing)
     }
@@ -594,10 +610,7 @@ impl Keeper {
                 (None, SetLimits::default(), SetLimits::default())
             }
         };
-        let source =
-            Limits { storage: account.quota.storage, messages: account.quota.messages, ..Limits::default() };
-        let limits = as_limits(&own).or(source).or(as_limits(&domain)).or(self.settings().limits);
-        Read { kept, limits: limits.settled() }
+        Read { kept, limits: judge::limits(account, &own, &domain, &self.settings()) }
     }
 
     async fn account(&self, name: &str) -> Option<Arc<Account>> {
@@ -654,25 +667,6 @@ fn next(
         Hand::Off => step(state, usage, limits, policy, now),
         Hand::Enables | Hand::Enabled => enable(state, usage, limits, policy, now),
     }
-}
-
-/// The state that is kept; one of a later version counts as within.
-fn state_of(kept: &Kept) -> State {
-    State::from_parts(&kept.state, kept.percent, kept.since).unwrap_or_default()
-}
-
-fn as_limits(set: &SetLimits) -> Limits {
-    Limits {
-        storage: set.storage,
-        messages: set.messages,
-        message_size: set.message_size,
-        mailboxes: set.mailboxes,
-    }
-}
-
-/// Why an account receives nothing, as senders read it.
-fn reason(policy: &Policy) -> String {
-    format!("The mailbox has been full for {} days", policy.grace / 86_400)
 }
 
 /// One step a line.

@@ -7,7 +7,8 @@
 //! between loses no step: it is told at the next start, at worst twice.
 //!
 //! Nobody waits for messages and hooks: [`Keeper::tick`], which the server calls when [`Keeper::wait`] comes back, sends
-//! them, looks at accounts whose grace time ends, and counts every file of each account once a day.
+//! messages, looks at accounts whose grace time ends, and counts every file of each account once a day. Hooks may be slow: a task
+//! of their own calls them ([`Keeper::run_hooks`]).
 //!
 //! When the file cannot be read or written, nobody is refused anything for it: the failure is logged and mail is taken.
 
@@ -15,13 +16,16 @@
 
 mod clock;
 mod hook;
+mod judge;
 mod keeper;
 mod notice;
 mod standing;
 pub mod templates;
 
 pub use clock::{Clock, WallClock};
-pub use hook::{Hook, Hooks, NoHook, Told};
+pub use culver_quota::State;
+pub use hook::{Hook, Hooks, Told};
+pub use judge::Bystander;
 pub use keeper::{Extra, Keeper, KeeperSettings, Parts};
 pub use notice::{InboxNotices, Notice, Notices};
-pub use standing::{Full, Standing, Verdict, place};
+pub use standing::{Alert, Full, Standing, Verdict, place};

@@ -25,9 +25,9 @@ impl Standing {
     }
 
     /// What a user should know when logging in.
-    pub fn alert(&self) -> Option<String> {
+    pub fn alert(&self) -> Option<Alert> {
         let full = self.percent().unwrap_or(0);
-        Some(match self.state {
+        let text = match self.state {
             State::Within => return None,
             State::Warned { .. } | State::Border => {
                 format!("Your mailbox is {full} % full: delete what you do not need")
@@ -44,7 +44,28 @@ impl Standing {
                     "Your mailbox has received no mail since {since}, because it was full for too long: delete something and ask for it to be enabled again"
                 )
             }
-        })
+        };
+        Some(Alert { grave: grave(self.state), text })
+    }
+}
+
+/// What a user should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alert {
+    /// How bad it is; 0 is nothing. A session says it again when it gets worse.
+    pub grave: u8,
+    /// In words.
+    pub text: String,
+}
+
+fn grave(state: State) -> u8 {
+    match state {
+        State::Within => 0,
+        State::Warned { percent } => percent.clamp(1, 99),
+        // Worse is only what comes next.
+        State::Border => 99,
+        State::Over { .. } => 100,
+        State::Disabled { .. } => 101,
     }
 }
 

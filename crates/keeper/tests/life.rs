@@ -107,6 +107,7 @@ impl World {
 
     async fn restart(&mut self) {
         let running = self.now.take().unwrap();
+        running.keeper.run_hooks().await;
         running.keeper.keep_usages().await;
         running.store.close().await;
         drop(running);
@@ -233,7 +234,7 @@ async fn five_days_across_restarts() {
     let Verdict::Over { answer: Full::Later, text } = world.admit(1_000).await else { panic!() };
     assert!(text.contains("full"));
     let account = world.account().await;
-    assert!(world.now().keeper.alert(&account).unwrap().contains("2027-01-20"));
+    assert!(world.now().keeper.alert(&account).unwrap().text.contains("2027-01-20"));
     // Four days and some, through restarts: nothing happens.
     for _ in 0..4 {
         world.pass(DAY);
@@ -274,6 +275,7 @@ async fn five_days_across_restarts() {
     assert_eq!(world.steps(), ["enabled"]);
     assert_eq!(world.notices().await.last().unwrap(), "Your mailbox receives mail again");
     assert_eq!(world.admit(1_000).await, Verdict::Fits);
+    world.now().keeper.run_hooks().await;
     let told = world.hook.0.lock().unwrap().clone();
     let expected =
         ["warned", "warned", "warned", "over", "disabled", "enabled"].map(|s| format!("{USER} {s}"));

@@ -187,15 +187,23 @@ impl Core {
         let (folder, name) =
             if plain { (Folder::New, base) } else { (Folder::Cur, self.name_for(&base, flags)) };
         let entry = Entry { name: name.into(), folder };
-        // The file may have been staged for another mailbox, or in this one under another name.
-        let from = if std::sync::Arc::ptr_eq(&ready.staged.place, &self.place) {
-            dirs.tmp().map_err(fail)?
-        } else {
+        // The file may have been staged for another mailbox, or for this one before it was opened.
+        let (staged, own) = (&ready.staged.place, &self.place);
+        if (&staged.root, &staged.dir) != (&own.root, &own.dir) {
             return self.place_foreign(dirs, ready, uid, entry, flags);
-        };
-        rename(&from, &ready.staged.name, dirs.folder(folder), &entry.name).map_err(fail)?;
-        ready.staged.placed = true;
-        Ok(arrive_op(uid, ready, entry, flags))
+        }
+        let from = dirs.tmp().map_err(fail)?;
+        match rename(&from, &ready.staged.name, dirs.folder(folder), &entry.name) {
+            Ok(()) => {
+                ready.staged.placed = true;
+                Ok(arrive_op(uid, ready, entry, flags))
+            }
+            // The mailbox was removed and made again meanwhile; its octets are still there.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.place_foreign(dirs, ready, uid, entry, flags)
+            }
+            Err(e) => Err(fail(e)),
+        }
     }
 
     /// The spool lies in another mailbox's `tmp` (renamed meanwhile, or it was made for another name).
@@ -209,14 +217,15 @@ impl Core {
     ) -> Result<Op> {
         let fail = |e| self.failure("storing a message", e);
         let tmp = dirs.tmp().map_err(fail)?;
+        let name = self.place.settings.base(crate::filename::Sizes::default());
         let copy = |to: &culver_store::io::Dir<'_>| {
-            let mut file = to.create_new(&ready.staged.name)?;
+            let mut file = to.create_new(&name)?;
             crate::transfer::copy_file(&ready.staged.file, &mut file)?;
             if let Some(date) = ready.date {
                 file.set_mtime(Timestamp { seconds: date.unix, nanoseconds: 0 })?;
             }
             file.sync()?;
-            rename(to, &ready.staged.name, dirs.folder(entry.folder), &entry.name)
+            rename(to, &name, dirs.folder(entry.folder), &entry.name)
         };
         copy(&tmp).map_err(fail)?;
         Ok(arrive_op(uid, ready, entry, flags))

@@ -356,6 +356,8 @@ impl MaildirMailbox {
     }
 
     async fn note_quiet(&self) {
+        // Not while files that somebody has found wait for their UIDs: no event tells of them again.
+        let _turn = self.application.lock().await;
         let Ok(Some((new, cur))) = self.job(|core, fs| core.quiet_stamps(fs)).await else { return };
         self.pump();
         if self.pending.lock().is_empty() {

@@ -60,6 +60,8 @@ pub struct Core {
     pub extra_names: FxHashMap<Uid, Vec<Entry>>,
     /// While watched: messages whose last name was moved away, and since when.
     pub limbo: FxHashMap<Uid, std::time::Instant>,
+    /// What the last look saw of `new` and `cur`, while files that it found wait for their UIDs.
+    pub awaiting: Option<(Stamp, Stamp)>,
     /// Was the disk looked at since it was opened?
     pub looked: bool,
     /// How often directories were listed.

@@ -140,9 +140,14 @@ pub fn sizes(name: &[u8]) -> Sizes {
     Sizes { stored: field(name, b'S'), wire: field(name, b'W') }
 }
 
+/// The size as stored that a name tells.
+pub fn stored_size(name: &[u8]) -> Option<u64> {
+    field(name, b'S')
+}
+
 fn field(name: &[u8], key: u8) -> Option<u64> {
-    let at = name.windows(3).position(|w| w == [b',', key, b'='])?;
-    let rest = &name[at + 3..];
+    let mut commas = memchr::memchr_iter(b',', name);
+    let rest = commas.find_map(|at| name[at + 1..].strip_prefix(&[key, b'=']))?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     if digits == 0 || !matches!(rest.get(digits), None | Some(b',' | b':')) {
         return None;

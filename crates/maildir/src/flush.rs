@@ -107,7 +107,8 @@ impl Core {
     /// The journal did not take flags: they are safe in file names only. An error if they are safe nowhere.
     pub fn names_tell(&mut self, fs: &Fs, uids: &UidSet) -> Result<()> {
         while matches!(self.flush(fs, EmptiesNew::No, &mut Contention::default()), Ok(Flushed::More)) {}
-        if self.state.misleads() && self.model.behind.iter().any(|u| uids.contains(u.get())) {
+        let is_told = !self.model.behind.iter().any(|u| uids.contains(u.get()));
+        if !is_told && !self.state.mark(fs) {
             let cause = io::Error::other("neither the index nor file names can be written");
             return Err(self.failure("storing flags", cause));
         }

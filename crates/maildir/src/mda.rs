@@ -1,7 +1,8 @@
 //! Delivery as any MDA does it: a file in `tmp`, synced, then renamed into `new`, and the directory synced.
 //!
 //! For the delivery program, which may run while a server has the mailbox open, or as a user to whom the state folder is
-//! closed. So it touches nothing but the Maildir: no index, no uidlist. Whoever serves the mailbox finds the file in `new`
+//! closed. So it touches nothing but the Maildir: no index, no uidlist; `maildirsize` where it
+//! is found. Whoever serves the mailbox finds the file in `new`
 //! and gives it its UID, as with every other program's deliveries. The name tells both sizes, so that nobody has to count.
 
 use crate::folders;
@@ -9,6 +10,7 @@ use crate::place::{Dirs, MailboxPlace};
 use crate::shared;
 use crate::store::MaildirStore;
 use culver_base::MailboxName;
+use culver_quota::Usage;
 use culver_store::io::Fs;
 use culver_store::{Place, Refusal, Result, Shared};
 use std::io;
@@ -61,5 +63,9 @@ fn put(fs: &Fs, at: &Arc<MailboxPlace>, message: &Shared) -> io::Result<()> {
     let name = at.settings.base(staged.sizes);
     dirs.tmp()?.rename_new(&staged.name, &dirs.new, &name)?;
     staged.placed = true;
-    dirs.new.sync()
+    dirs.new.sync()?;
+    // As every program that delivers does by the rules of Maildir++.
+    let came = Usage { storage: staged.sizes.stored.unwrap_or(0), messages: 1 };
+    at.tell_maildirsize(fs, came, Usage::default());
+    Ok(())
 }

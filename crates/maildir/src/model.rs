@@ -49,7 +49,7 @@ pub fn base_of(name: &[u8]) -> &[u8] {
 
 /// Octets as stored, if the name tells them (`S=`).
 pub fn told_size(name: &[u8]) -> Option<u64> {
-    memchr::memchr(b',', name).and_then(|_| crate::filename::sizes(name).stored)
+    crate::filename::stored_size(name)
 }
 
 /// File names by UID, and UIDs by base. The second direction is built when it is first asked for: opening a mailbox
@@ -174,25 +174,29 @@ impl Names {
         Self { by_uid, new, by_base: None, keys: RandomState::new(), octets, untold }
     }
     fn set(&mut self, uid: Uid, entry: Entry) {
-        let same = self.by_uid.get(&uid).is_some_and(|old| base_of(&old.name) == base_of(&entry.name));
+        let old = self.by_uid.get(&uid);
+        let is_new = old.is_none();
+        let same = old.is_some_and(|old| base_of(&old.name) == base_of(&entry.name));
         if !same {
-            self.forget_size(uid);
+            if !is_new {
+                self.forget_size(uid);
+            }
             match told_size(&entry.name) {
                 Some(size) => self.octets = self.octets.saturating_add(size),
                 None => drop(self.untold.insert(uid, None)),
             }
         }
         if let Some(map) = &mut self.by_base {
-            if let Some(old) = self.by_uid.get(&uid)
-                && base_of(&old.name) != base_of(&entry.name)
-            {
+            if !same && let Some(old) = self.by_uid.get(&uid) {
                 map.remove(&self.keys.hash_one(base_of(&old.name)));
             }
-            map.insert(self.keys.hash_one(base_of(&entry.name)), uid);
+            if !same {
+                map.insert(self.keys.hash_one(base_of(&entry.name)), uid);
+            }
         }
         match entry.folder {
             Folder::New => self.new.insert(uid),
-            Folder::Cur => self.new.remove(&uid),
+            Folder::Cur => !is_new && self.new.remove(&uid),
         };
         self.by_uid.insert(uid, entry);
     }

@@ -160,6 +160,7 @@ impl Begin {
             extra_names: Default::default(),
             limbo: Default::default(),
             looked: false,
+            awaiting: None,
             listings: 0,
             fresh,
             made_up,

@@ -120,8 +120,7 @@ pub struct Dirs<'fs> {
 impl<'fs> Dirs<'fs> {
     /// Opens them; `new` and `cur` are made when they are missing. `NotFound`: the mailbox is not there.
     pub fn open(fs: &'fs Fs, place: &MailboxPlace) -> io::Result<Self> {
-        let root = fs.open_root(&place.root)?;
-        let mailbox = root.open_dir(place.dir.as_os_str().as_bytes())?;
+        let (root, mailbox) = Self::open_mailbox(fs, place)?;
         let whole = place.root.join(&place.dir);
         let control = if place.control == whole || place.control.as_os_str().is_empty() {
             mailbox.clone()
@@ -131,6 +130,16 @@ impl<'fs> Dirs<'fs> {
             fs.make_root(&place.control)?
         };
         Ok(Self { new: mailbox.make_dir(b"new")?, cur: mailbox.make_dir(b"cur")?, mailbox, control })
+    }
+
+    /// The account's root and the mailbox's own directory.
+    pub fn open_mailbox(fs: &'fs Fs, place: &MailboxPlace) -> io::Result<(Dir<'fs>, Dir<'fs>)> {
+        let root = fs.open_root(&place.root)?;
+        let mailbox = match place.dir.as_os_str().as_bytes() {
+            b"" => root.clone(),
+            below => root.open_dir(below)?,
+        };
+        Ok((root, mailbox))
     }
 
     /// `tmp`, made when it is missing.

@@ -7,7 +7,7 @@
 //! says so. Frames that the journal did not take wait and are put behind the others with the next change, or by
 //! [`State::mend`]; if there is no journal to put them to, a new checkpoint mends it. Meanwhile the journal lacks its last octet, so that a
 //! start after a crash sees that something is missing; cutting works on a full disk too. What is lost then is not mail: flags are
-//! in file names, UIDs in `dovecot-uidlist`. If the journal can be neither written nor cut ([`State::misleads`]) and
+//! in file names, UIDs in `dovecot-uidlist`. If the journal can be neither written nor cut ([`State::mark`]) and
 //! names cannot be changed either, a change of flags is answered with an error.
 //!
 //! **When they cannot be read** they are made anew from the Maildir; but not for a shortage of descriptors or memory, which passes:
@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CHECKPOINT: &[u8] = b"checkpoint";
+/// Of a mailbox's folder: those of its account's mailboxes, of the account, of all accounts, and `state_dir`.
+const FOLDERS_ABOVE: usize = 4;
 const JOURNAL: &[u8] = b"journal";
 /// No checkpoint is larger: ten million messages with long names.
 const MAX_CHECKPOINT: usize = 4 << 30;
@@ -121,7 +123,9 @@ impl State {
         state.generation = generation;
         state.checkpoint_len = octets.len() as u64;
         let trust = state.replay(fs, &mut model, place)?;
-        (state.reserved, state.reserving) = (model.reserved.0, model.reserved.0);
+        let is_on_disk = model.closed || state.sync_what_was_found(fs).is_ok();
+        state.reserved = if is_on_disk { model.reserved.0 } else { 0 };
+        state.reserving = state.reserved;
         state.marked = trust == Trust::Doubtful;
         state.closed = true;
         Ok((state, Some((model, trust))))
@@ -162,6 +166,20 @@ impl State {
         Ok(Trust::Whole)
     }
 
+    /// A process that was killed may not have come to sync what it had written, or the folders that it had made.
+    fn sync_what_was_found(&self, fs: &Fs) -> io::Result<()> {
+        let dir = fs.open_root(&self.folder)?;
+        dir.open_append(JOURNAL)?.sync_data()?;
+        dir.sync()?;
+        for above in self.folder.ancestors().skip(1).take(FOLDERS_ABOVE) {
+            // One that we may not read was not made by us.
+            if let Ok(above) = fs.open_root(above) {
+                above.sync()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Has the kernel run since this was written?
     pub fn is_same_boot(&self, model: &Model) -> bool {
         model.boot == self.boot && self.boot != [0; 16]
@@ -195,8 +213,20 @@ impl State {
     }
 
     /// Would a start after a crash take what is on disk for all there was?
-    pub fn misleads(&self) -> bool {
+    fn misleads(&self) -> bool {
         self.is_behind() && !self.marked
+    }
+
+    /// Sees to it that a start after a crash knows of what is in memory only; what stood against it before may have gone.
+    /// `false`: it cannot be done.
+    pub fn mark(&mut self, fs: &Fs) -> bool {
+        if self.misleads() {
+            self.marked = match &self.journal {
+                Some(file) => file.truncate(self.len.saturating_sub(1)).is_ok(),
+                None => self.mark_journal(fs),
+            };
+        }
+        !self.misleads()
     }
 
     /// If the power goes, will UIDs up to this one not be given again?

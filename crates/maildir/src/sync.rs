@@ -191,8 +191,10 @@ impl Core {
         if !gone.is_empty() {
             ops.push(Op::Expunge(gone));
         }
+        self.awaiting = None;
         if !unknown.is_empty() {
             // Until they have their UIDs, we have not seen what is there.
+            self.awaiting = Some((stamps.new, stamps.cur));
             stamps.new.settled = false;
             stamps.cur.settled = false;
         }
@@ -263,7 +265,7 @@ impl Core {
     /// Gives UIDs to files that have none.
     pub fn adopt(&mut self, fs: &Fs, unknown: &Unknown, contention: &mut Contention) -> Result<Attempt<()>> {
         self.check_here()?;
-        let unknown = &self.still_unknown(unknown);
+        let mut unknown = self.still_unknown(unknown);
         if unknown.is_empty() {
             return Ok(Attempt::Done(()));
         }
@@ -271,9 +273,10 @@ impl Core {
         let uid_next = self.model.snapshot.uid_next;
         let listed = |core: &Self, e: &Entry| core.list.get(base_of(&e.name)).filter(|l| l.uid >= uid_next);
         if unknown.iter().all(|(e, _)| listed(self, e).is_some())
-            && self.list.unseen(uid_next, unknown).is_empty()
+            && self.list.unseen(uid_next, &unknown).is_empty()
         {
-            self.arrive(unknown);
+            self.arrive(&unknown);
+            self.believe_the_look();
             return Ok(Attempt::Done(()));
         }
         let dirs = self.dirs(fs)?;
@@ -290,8 +293,8 @@ impl Core {
             self.leave();
             return Err(Refusal::MailboxGone.into());
         }
-        let more = self.catch_up(fs, &dirs, unknown)?;
-        let unknown: Unknown = unknown.iter().cloned().chain(more).collect();
+        let more = self.catch_up(fs, &dirs, &unknown)?;
+        unknown.extend(more);
         let unknown = self.with_lasting_uids(&dirs, unknown, lock.is_some());
         self.arrive(&unknown);
         match lock {
@@ -303,7 +306,19 @@ impl Core {
             }
             None => self.list_is_behind(),
         }
+        self.believe_the_look();
         Ok(Attempt::Done(()))
+    }
+
+    /// All that the last look found has its UID: what it saw of the directories counts.
+    fn believe_the_look(&mut self) {
+        let Some((new, cur)) = self.awaiting.take() else { return };
+        let mut stamps = self.model.stamps;
+        if !self.doubt && stamps.new.matches(&new) && stamps.cur.matches(&cur) && (new.settled || cur.settled)
+        {
+            (stamps.new, stamps.cur) = (new, cur);
+            self.commit(vec![Op::Stamps(stamps)]);
+        }
     }
 
     /// Files that others have listed and that we have not seen yet, besides `unknown`. The caller holds the lock, so that

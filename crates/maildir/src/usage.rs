@@ -16,12 +16,14 @@ use crate::filename::{self, Kind};
 use crate::mailbox::MaildirMailbox;
 use crate::maildirsize;
 use crate::model::{Names, Op, Stamp, base_of, told_size};
+use crate::place::MailboxPlace;
+use crate::store::MaildirStore;
 use crate::sync::Force;
-use crate::tree::Node;
+use crate::tree::{Node, Repairs, Tree};
 use culver_base::MailboxName;
 use culver_quota::Usage;
 use culver_store::io::{Dir, Durability, EntryKind, Fs};
-use culver_store::{AccountUsage, Failure, Look, Mailbox, MailboxUsage, Refusal, Result};
+use culver_store::{AccountUsage, Failure, Look, Mailbox, MailboxUsage, Place, Refusal, Result};
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
@@ -309,6 +311,43 @@ impl MaildirAccount {
     }
 }
 
+impl MaildirStore {
+    /// What an account keeps, for a program beside the server: nothing is opened and nothing is written. Sums of mailboxes are
+    /// believed as far as the ledger can be read and their directories look as they did; the rest is counted.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub async fn usage_beside(&self, place: &Place) -> Result<Usage> {
+        let account = self.unopened(place);
+        account.load_ledger().await;
+        let lines = std::mem::take(&mut account.ledger.lock().lines);
+        let (names, path) = (account.names(), place.root.clone());
+        let uncounted = account.common().settings.shared.uncounted.clone();
+        let work = move |fs: &Fs| {
+            let root = match fs.open_root(&path) {
+                // Nothing has come yet.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Usage::default()),
+                other => other?,
+            };
+            let tree = Tree::read(&root, names, Repairs::None)?;
+            let all = tree.nodes.iter().filter(|(_, node)| **node == Node::Mailbox).map(|(name, _)| name);
+            let mut sum = Usage::default();
+            for name in std::iter::once(&MailboxName::inbox()).chain(all.filter(|name| !name.is_inbox())) {
+                let Ok(path) = names.directory(name) else { continue };
+                let line = lines.get(name).cloned().unwrap_or_default();
+                let mut counted = Counted { name: name.clone(), path, line, fresh: false };
+                if !uncounted.contains(name) {
+                    counted.count(&root)?;
+                    sum = sum.plus(counted.line.usage);
+                }
+            }
+            Ok(sum)
+        };
+        let counted = self.io().run(place.owner, work).await?;
+        counted.map_err(|e| account.failure("counting the messages of an account", e))
+    }
+}
+
 /// Is `maildirsize` written?
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Maildirsize {
@@ -390,12 +429,11 @@ fn count(dir: &Dir<'_>) -> io::Result<Usage> {
     Ok(usage)
 }
 
-impl Core {
-    /// Tells `maildirsize` what one of our own verbs did.
-    pub fn tell_maildirsize(&self, fs: &Fs, came: Usage, went: Usage) {
-        let settings = &self.place.settings;
-        let silent =
-            settings.maildirsize == Maildirsize::Never || settings.uncounted.contains(&self.place.name);
+impl MailboxPlace {
+    /// Tells `maildirsize` of a change, if there is one.
+    pub(crate) fn tell_maildirsize(&self, fs: &Fs, came: Usage, went: Usage) {
+        let settings = &self.settings;
+        let silent = settings.maildirsize == Maildirsize::Never || settings.uncounted.contains(&self.name);
         if came == went || silent {
             return;
         }
@@ -403,12 +441,18 @@ impl Core {
             i64::try_from(came).unwrap_or(i64::MAX).saturating_sub(i64::try_from(went).unwrap_or(i64::MAX))
         };
         let (octets, messages) = (change(came.storage, went.storage), change(came.messages, went.messages));
-        let told = fs
-            .open_root(&self.place.control_root)
-            .and_then(|control| maildirsize::add(&control, octets, messages));
+        let told =
+            fs.open_root(&self.control_root).and_then(|control| maildirsize::add(&control, octets, messages));
         if let Err(error) = told {
             tracing::debug!(place = %self.label(), %error, "maildirsize cannot be written for now");
         }
+    }
+}
+
+impl Core {
+    /// Tells `maildirsize` what one of our own verbs did.
+    pub fn tell_maildirsize(&self, fs: &Fs, came: Usage, went: Usage) {
+        self.place.tell_maildirsize(fs, came, went);
     }
 
     /// What these messages take.

@@ -12,13 +12,13 @@ use crate::cache::record::{Draft, Facts, Item, Learnt};
 use crate::cache::{Cache, CacheReader};
 use crate::content::Content;
 use crate::expunge::Elsewhere;
-use crate::model::{Entry, Names, base_of};
+use crate::model::{Entry, Folder, Names, base_of};
 use crate::place::{Dirs, MailboxPlace};
 use bytes::Bytes;
 use culver_base::Uid;
 use culver_mime::Structure;
 use culver_snapshot::{Place, Snapshot};
-use culver_store::io::{File, Fs};
+use culver_store::io::{Dir, File, Fs};
 use culver_store::{BodyReader, Effort, Failure, Message, Refusal, Result, Visit};
 use parking_lot::RwLock;
 use std::io;
@@ -53,7 +53,15 @@ impl Batch {
         let mut outcome = Outcome { count: 0, sizes: Vec::new(), doubt: false };
         let mut place = Place::default();
         let cache = self.cache.reader();
-        let mut shared = Shared { batch: self, fs, dirs: None, elsewhere: None, cache, learnt: Vec::new() };
+        let mut shared = Shared {
+            batch: self,
+            fs,
+            mailbox: None,
+            folders: [None, None],
+            elsewhere: None,
+            cache,
+            learnt: Vec::new(),
+        };
         for (i, uid) in uids.iter().enumerate() {
             let known_size = self.snapshot.seek(*uid, &mut place).and_then(|(_, r)| r.size);
             let mut message = Visited {
@@ -100,7 +108,9 @@ impl Batch {
 struct Shared<'a> {
     batch: &'a Batch,
     fs: &'a Fs,
-    dirs: Option<std::result::Result<Dirs<'a>, Failure>>,
+    mailbox: Option<std::result::Result<Dir<'a>, Failure>>,
+    /// `new` and `cur`.
+    folders: [Option<Dir<'a>>; 2],
     elsewhere: Option<Elsewhere>,
     cache: Option<CacheReader>,
     learnt: Vec<Learnt>,
@@ -108,43 +118,68 @@ struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     fn open(&mut self, uid: Uid) -> Result<(File, Entry, bool)> {
-        let place = &self.batch.place;
-        let dirs = self.dirs.get_or_insert_with(|| {
-            Dirs::open(self.fs, place).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => Refusal::MailboxGone.into(),
-                _ => place.failure("opening the mailbox", e),
-            })
-        });
-        let dirs = dirs.as_ref().map_err(Clone::clone)?;
+        let batch = self.batch;
         let mut last: Option<Entry> = None;
         // Our own renames are in the table by the time they can be noticed; a few may come in a row.
         for _ in 0..3 {
-            let Some(entry) = self.batch.names.read().get(uid).cloned() else {
+            let Some(entry) = batch.names.read().get(uid).cloned() else {
                 return Err(Refusal::ExpungeIssued.into());
             };
             if last.as_ref() == Some(&entry) {
                 break;
             }
-            match dirs.folder(entry.folder).open_file(&entry.name) {
-                Ok(file) => return Ok((file, entry, false)),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => last = Some(entry),
-                Err(e) => return Err(place.failure("opening a message", e)),
+            match self.folder(entry.folder)?.map(|dir| dir.open_file(&entry.name)) {
+                Some(Ok(file)) => return Ok((file, entry, false)),
+                Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(batch.place.failure("opening a message", e));
+                }
+                Some(Err(_)) | None => last = Some(entry),
             }
         }
         let Some(last) = last else { return Err(Refusal::ExpungeIssued.into()) };
         let base = base_of(&last.name);
         for fresh in [false, true] {
-            if fresh {
-                self.elsewhere = None;
+            if fresh || self.elsewhere.is_none() {
+                let dirs = Dirs::open(self.fs, &batch.place).map_err(|e| self.no_mailbox(e))?;
+                self.elsewhere = Some(Elsewhere::list(&dirs));
             }
-            let elsewhere = self.elsewhere.get_or_insert_with(|| Elsewhere::list(dirs));
-            if let Some(entry) = elsewhere.get(base)
-                && let Ok(file) = dirs.folder(entry.folder).open_file(&entry.name)
+            if let Some(entry) = self.elsewhere.as_ref().and_then(|e| e.get(base).cloned())
+                && let Some(dir) = self.folder(entry.folder)?
+                && let Ok(file) = dir.open_file(&entry.name)
             {
-                return Ok((file, entry.clone(), true));
+                return Ok((file, entry, true));
             }
         }
         Err(Refusal::ExpungeIssued.into())
+    }
+
+    /// One directory; it is opened when its first message is. `None`: it is not there.
+    fn folder(&mut self, folder: Folder) -> Result<Option<&Dir<'a>>> {
+        let at = usize::from(folder == Folder::Cur);
+        if self.folders[at].is_none() {
+            let opened = self.mailbox()?.open_dir([&b"new"[..], b"cur"][at]);
+            match opened {
+                Ok(dir) => self.folders[at] = Some(dir),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(self.no_mailbox(e)),
+            }
+        }
+        Ok(self.folders[at].as_ref())
+    }
+
+    fn mailbox(&mut self) -> Result<Dir<'a>> {
+        if self.mailbox.is_none() {
+            let opened = Dirs::open_mailbox(self.fs, &self.batch.place).map(|(_, mailbox)| mailbox);
+            self.mailbox = Some(opened.map_err(|e| self.no_mailbox(e)));
+        }
+        self.mailbox.clone().unwrap_or_else(|| Err(Refusal::MailboxGone.into()))
+    }
+
+    fn no_mailbox(&self, e: io::Error) -> Failure {
+        match e.kind() {
+            io::ErrorKind::NotFound => Refusal::MailboxGone.into(),
+            _ => self.batch.place.failure("opening the mailbox", e),
+        }
     }
 }
 

@@ -31,15 +31,18 @@ use culver_store::io::Fs;
 use culver_store::io::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::{AsFd, OwnedFd};
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::io::unix::AsyncFd;
 
 /// How long the second half of a rename may be under way.
 pub const LIMBO: Duration = Duration::from_millis(10);
+/// After events were read, others gather for so long. Each of our own renames is an event, and the thread would be woken
+/// for each.
+const GATHER: Duration = Duration::from_micros(500);
 /// Events of one read.
 const BUFFER: usize = 64 << 10;
 
@@ -88,19 +91,18 @@ pub struct Watcher {
 }
 
 struct Instance {
-    fd: Fd,
+    fd: Arc<OwnedFd>,
+    /// Ends the thread that listens.
+    end: Arc<OwnedFd>,
     /// Mailboxes by watch descriptor. Held while a watch is added, so that no event comes before its mailbox is known.
     targets: Mutex<FxHashMap<i32, Target>>,
     /// Held while events are read, so that they reach mailboxes in their order.
     reading: Mutex<()>,
 }
 
-/// The descriptor, shared with the runtime.
-#[derive(Clone)]
-struct Fd(Arc<OwnedFd>);
-impl AsRawFd for Fd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = rustix::io::write(&self.end, &1u64.to_ne_bytes());
     }
 }
 
@@ -133,39 +135,27 @@ impl Watches {
 }
 
 impl Watcher {
-    /// The instance; made, with the task that listens, on the first call.
+    /// The instance; made, with the thread that listens, on the first call.
     fn instance(&self) -> io::Result<Arc<Instance>> {
         let mut slot = self.instance.lock();
         if let Some(instance) = &*slot {
             return Ok(instance.clone());
         }
-        let fd = Fd(Arc::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?));
-        let instance =
-            Arc::new(Instance { fd: fd.clone(), targets: Mutex::default(), reading: Mutex::default() });
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe; this descriptor stays open as long as `ready` holds it"
-        )]
-        let ready = AsyncFd::new(fd)?;
-        let listening = Arc::downgrade(&instance);
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "ends by itself with the instance: it holds no strong reference"
-        )]
-        tokio::spawn(async move {
-            while let Ok(mut guard) = ready.readable().await {
-                let Some(instance) = listening.upgrade() else { return };
-                for mailbox in instance.pump() {
-                    mailbox.apply_soon();
-                }
-                guard.clear_ready();
-            }
+        let fd = Arc::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?);
+        let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let instance = Arc::new(Instance {
+            fd: fd.clone(),
+            end: end.clone(),
+            targets: Mutex::default(),
+            reading: Mutex::default(),
         });
+        let listening = Arc::downgrade(&instance);
+        std::thread::Builder::new().name("watch".to_owned()).spawn(move || listen(&fd, &end, &listening))?;
         *slot = Some(instance.clone());
         Ok(instance)
     }
 
-    /// Begins to watch; in a job of the owner, on a thread that knows the runtime.
+    /// Begins to watch. Not in a job of an owner: the thread that listens would keep that identity.
     pub fn prepare(&self) -> io::Result<Preparation> {
         self.instance().map(Preparation)
     }
@@ -184,9 +174,29 @@ impl Watcher {
             if targets.get(&wd).is_some_and(|t| t.mailbox.ptr_eq(mailbox)) {
                 targets.remove(&wd);
                 // It fails when the directory is gone, and the watch with it.
-                let _ = inotify::remove_watch(instance.fd.0.as_fd(), wd);
+                let _ = inotify::remove_watch(instance.fd.as_fd(), wd);
             }
         }
+    }
+}
+
+/// A thread of its own and not the runtime, which wakes for each event, and so for each file that we rename.
+fn listen(fd: &OwnedFd, end: &OwnedFd, instance: &Weak<Instance>) {
+    loop {
+        let mut both = [PollFd::new(fd, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+        match poll(&mut both, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => (),
+            Err(error) => {
+                tracing::error!(%error, "changes of other programs are not heard of any more");
+                return;
+            }
+        }
+        let Some(instance) = instance.upgrade() else { return };
+        for mailbox in instance.pump() {
+            mailbox.apply_soon();
+        }
+        drop(instance);
+        std::thread::sleep(GATHER);
     }
 }
 
@@ -205,7 +215,7 @@ impl Preparation {
             | WatchFlags::ONLYDIR;
         let mut targets = self.0.targets.lock();
         let mut add = |dir: &culver_store::io::Dir<'_>, folder| {
-            let wd = dir.watch(self.0.fd.0.as_fd(), flags)?;
+            let wd = dir.watch(self.0.fd.as_fd(), flags)?;
             targets.insert(wd, Target { mailbox: mailbox.clone(), folder });
             Ok::<_, io::Error>(wd)
         };
@@ -219,7 +229,7 @@ impl Instance {
     fn pump(&self) -> Vec<Arc<MaildirMailbox>> {
         let _reading = self.reading.lock();
         let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
-        let mut reader = Reader::new(self.fd.0.as_fd(), &mut buffer);
+        let mut reader = Reader::new(self.fd.as_fd(), &mut buffer);
         let mut news: Vec<News> = Vec::new();
         let mut overflow = false;
         while let Ok(event) = reader.next() {

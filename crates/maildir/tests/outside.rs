@@ -66,6 +66,26 @@ async fn deliveries_renames_and_deletions() {
 }
 
 #[tokio::test]
+async fn what_was_there_before_is_listed_once() {
+    let h = House::new();
+    for n in 1..=3 {
+        h.deliver("", &format!("{n}.M1P1.h"), "x\n");
+    }
+    // Times that are not over yet would prove nothing.
+    let before = std::time::SystemTime::now() - Duration::from_secs(60);
+    for dir in ["new", "cur"] {
+        let dir = std::fs::File::open(h.root().join(dir)).unwrap();
+        dir.set_times(std::fs::FileTimes::new().set_modified(before)).unwrap();
+    }
+    let (m, mut seen) = watched(&h).await;
+    until(&mut seen, "1() 2() 3()").await;
+    m.refresh().await.unwrap();
+    assert_eq!(m.listings().await, 1, "the look that found them counts, once they have their UIDs");
+    h.deliver("", "4.M1P1.h", "x\n");
+    until(&mut seen, "1() 2() 3() 4()").await;
+}
+
+#[tokio::test]
 async fn our_own_changes_come_back_as_events_and_change_nothing() {
     let h = House::new();
     let (m, mut seen) = watched(&h).await;

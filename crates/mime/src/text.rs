@@ -17,19 +17,28 @@ pub fn decode_text(charset: Charset, octets: &[u8]) -> Option<String> {
 /// The form in which texts are compared: each character in title case (upper case stands in where that is one
 /// character), fully decomposed.
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_uppercase();
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let mut rest = text;
+    // No ASCII character decomposes, and none changes its place: what lies between them is decomposed by itself.
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+        let (plain, other) = rest.split_at(ascii);
+        let from = out.len();
+        out.push_str(plain);
+        out[from..].make_ascii_uppercase();
+        let end = other.bytes().position(|b| b.is_ascii()).unwrap_or(other.len());
+        out.extend(other[..end].chars().map(upper).nfkd());
+        rest = &other[end..];
     }
-    text.chars()
-        .map(|c| {
-            let mut upper = c.to_uppercase();
-            match (upper.next(), upper.next()) {
-                (Some(u), None) => u,
-                _ => c,
-            }
-        })
-        .nfkd()
-        .collect()
+    out
+}
+
+fn upper(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(u), None) => u,
+        _ => c,
+    }
 }
 
 /// Does a field of this name contain the folded text? An empty text: is the field there?
@@ -138,6 +147,14 @@ fn is_escaped_charset(charset: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_text_in_pieces_folds_as_a_whole(text in "([a-zß\u{e0}-\u{ff}\u{300}-\u{330}\u{1e9b}\u{ff21}\u{ac00}]| \\PC)*") {
+            let whole: String = text.chars().map(upper).nfkd().collect();
+            proptest::prop_assert_eq!(fold(&text), whole);
+        }
+    }
 
     #[test]
     fn case_and_composition_do_not_matter() {

@@ -4,6 +4,7 @@ use crate::delay::LastLogins;
 use culver_auth::{Auth, Peer, Secured};
 use culver_base::{Keyword, UidlFormat};
 use culver_events::{Events, Origin, Transport};
+use culver_keeper::Keeper;
 use culver_net::{BoxFuture, Connection, Serve, Shutdown, TlsAcceptor};
 use culver_pop3::capability::{Circumstances, Expire, Login};
 use culver_pop3::content::Nuls;
@@ -117,6 +118,8 @@ pub struct Pop3Service {
     pub auth: Arc<Auth>,
     /// Where the mail is.
     pub store: Arc<dyn Store>,
+    /// Keeps accounts to their quota.
+    pub keeper: Arc<Keeper>,
     /// For STLS; `None` when there is no certificate.
     pub tls: Option<TlsAcceptor>,
     /// What happened.

@@ -31,6 +31,8 @@ pub struct Authorization {
 pub struct Transaction {
     /// Canonical name.
     pub name: Arc<str>,
+    /// As the directory had it at login.
+    pub account: Arc<culver_directory::Account>,
     /// INBOX.
     pub mailbox: Arc<dyn Mailbox>,
     /// Its messages by number.

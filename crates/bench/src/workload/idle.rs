@@ -3,10 +3,14 @@
 use super::Run;
 use crate::driver::Driver;
 use crate::mail;
+use crate::server::Server;
 use anyhow::Result;
 use std::time::Duration;
 
 const HEARD: &str = "Bench-heard";
+const LARGE: &str = "Bench-large";
+/// Sessions on one large mailbox.
+const CROWD: u32 = 100;
 /// Sessions that are told of one delivery.
 const LISTENERS: u32 = 50;
 /// Deliveries of one run.
@@ -18,19 +22,49 @@ const LONGEST: u32 = 90;
 
 /// Many sessions in IDLE over many accounts, ten each; the memory of one is what all have added by their number.
 pub fn memory(run: &mut Run<'_>) -> Result<()> {
+    waiting(run, Server::log_in_as)
+}
+
+/// The same by TLS.
+pub fn memory_by_tls(run: &mut Run<'_>) -> Result<()> {
+    waiting(run, Server::log_in_by_tls)
+}
+
+fn waiting(run: &mut Run<'_>, log_in: fn(&Server, u32) -> Result<Driver>) -> Result<()> {
     let (sessions, accounts) = (run.sizes.sessions(), run.sizes.accounts);
     // Each account exists and has been seen once.
     for n in 1..=accounts {
-        run.server.log_in_as(n)?.run("SELECT INBOX")?;
+        log_in(run.server, n)?.run("SELECT INBOX")?;
     }
+    held(run, sessions, |server, i| {
+        let mut driver = log_in(server, 1 + i % accounts)?;
+        driver.run("SELECT INBOX")?;
+        driver.idle()?;
+        Ok(driver)
+    })
+}
+
+/// Sessions of one account on one large mailbox, all in IDLE after they have seen all flags.
+pub fn crowd(run: &mut Run<'_>) -> Result<()> {
+    let (source, messages) = (super::bench(run)?, run.sizes.cold());
+    let maildir = run.server.maildir()?;
+    run.server.keep(LARGE, messages, || maildir.link(source, LARGE, messages))?;
+    held(run, CROWD, |server, _| {
+        let mut driver = server.selected(LARGE)?;
+        driver.run("UID FETCH 1:* (FLAGS)")?;
+        driver.idle()?;
+        Ok(driver)
+    })
+}
+
+/// What sessions add to the memory, and keep while they wait.
+fn held(run: &mut Run<'_>, sessions: u32, begin: impl Fn(&Server, u32) -> Result<Driver>) -> Result<()> {
     let before = rest(run, REST)?;
     let mut waiting: Vec<Driver> = Vec::new();
     run.probe.span(|span| {
         for i in 0..sessions {
             span.timed(1, || {
-                let mut driver = run.server.log_in_as(1 + i % accounts)?;
-                driver.run("SELECT INBOX")?;
-                driver.idle()?;
+                let driver = begin(run.server, i)?;
                 let octets = driver.octets;
                 waiting.push(driver);
                 Ok(octets)

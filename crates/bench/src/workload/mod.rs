@@ -108,6 +108,8 @@ pub enum Needs {
     MaildirAndIdle,
     /// Its process on this machine, and IDLE.
     ProcessAndIdle,
+    /// Its process on this machine, and IMAP by TLS.
+    ProcessAndTls,
     /// LMTP.
     Lmtp,
     /// POP3.
@@ -129,6 +131,11 @@ impl Needs {
             Needs::Pop3AndMaildir => server.pop3.is_none().then(|| "no --pop3".to_owned()).or_else(maildir),
             Needs::Lmtp => server.lmtp.is_none().then(|| "no --lmtp".to_owned()),
             Needs::MaildirAndIdle => maildir().or_else(|| capability("IDLE")),
+            Needs::ProcessAndTls => server
+                .meter
+                .is_none()
+                .then(|| "no --pid".to_owned())
+                .or_else(|| server.imaps.is_none().then(|| "no --imaps".to_owned())),
             Needs::ProcessAndIdle => {
                 server.meter.is_none().then(|| "no --pid".to_owned()).or_else(|| capability("IDLE"))
             }
@@ -208,6 +215,14 @@ pub const ALL: &[Workload] = &[
     Workload::warm("expunge", "message", Goal::None, change::expunge),
     Workload::warm("idle-memory", "session in IDLE", Goal::AtMost(10.0), idle::memory)
         .needs(Needs::ProcessAndIdle)
+        .cold()
+        .decides(Decides::MemoryEach),
+    Workload::warm("idle-memory-tls", "session in IDLE by TLS", Goal::AtMost(25.0), idle::memory_by_tls)
+        .needs(Needs::ProcessAndTls)
+        .cold()
+        .decides(Decides::MemoryEach),
+    Workload::warm("crowd-memory", "of 100 sessions on 100,000 messages", Goal::None, idle::crowd)
+        .needs(Needs::MaildirAndIdle)
         .cold()
         .decides(Decides::MemoryEach),
     Workload::warm("idle-latency", "file to 50 sessions", Goal::AtMost(5.0), idle::latency_file)

@@ -10,7 +10,7 @@ pub fn login(run: &mut Run<'_>) -> Result<()> {
     run.probe.span(|span| {
         for _ in 0..200 {
             span.timed(1, || {
-                let mut driver = Driver::log_in(run.server.imap, &user, &password)?;
+                let mut driver = Driver::connect(run.server.imap)?.log_in(&user, &password)?;
                 driver.run("LOGOUT")?;
                 Ok(driver.octets)
             })?;

@@ -115,6 +115,7 @@ fn settings(dir: &Path) -> Result<Settings> {
     settings.quota.storage = culver_config::Size(100 << 30);
     settings.quota.messages = 10_000_000;
     settings.quota.mailboxes = 10_000;
+    settings.imap.append_limit = culver_config::Size(2 << 30);
     "~/Mail".clone_into(&mut settings.mail.location);
     Ok(settings)
 }

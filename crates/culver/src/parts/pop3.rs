@@ -56,6 +56,7 @@ pub fn service(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<P
     Arc::new(Pop3Service {
         auth,
         store: lasting.store.clone(),
+        keeper: lasting.keeper.clone(),
         tls: lasting.tls.clone(),
         events: lasting.events.clone(),
         settings,

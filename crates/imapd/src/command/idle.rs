@@ -1,25 +1,28 @@
 //! IDLE (RFC 2177, RFC 9051 §6.3.13): a command that lasts.
 //!
-//! The session waits for three things at once: the client (DONE), the mailbox (a new snapshot), and the time (a
-//! line now and then keeps middleboxes from forgetting the connection). It owns no buffer meanwhile.
+//! The session waits for four things at once: the client (DONE), the mailbox (a new snapshot), the account's quota, and the
+//! time (a line now and then keeps middleboxes from forgetting the connection). It owns no buffer meanwhile.
 
+use crate::alert;
 use crate::context::Context;
-use crate::state::Selected;
+use crate::state::{Selected, State};
 use crate::stop::{Done, Stop};
 use crate::sync;
 use crate::view::Expunges;
 use culver_imap::Framer;
 use culver_imap::response::{self, Condition};
 use std::io;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// What DONE ends with, for a session with or without a mailbox.
-pub async fn run(
-    mut selected: Option<&mut Selected>,
-    framer: &mut Framer,
-    cx: &mut Context,
-) -> Result<Done, Stop> {
-    if let Some(selected) = selected.as_deref_mut() {
+pub async fn run(state: &mut State, framer: &mut Framer, cx: &mut Context) -> Result<Done, Stop> {
+    let keeper = cx.service.keeper.clone();
+    let mut standing = state.user().map(|user| keeper.watch(&user.account));
+    if let Some(user) = state.user_mut() {
+        alert::when_worse(user, &keeper, &mut cx.wire);
+    }
+    if let Some(selected) = state.selected_mut() {
         // What came between the last command and the watch.
         let _ = selected.mailbox.refresh().await;
         sync::tell(selected, &mut cx.wire, Expunges::Tell).await?;
@@ -44,9 +47,16 @@ pub async fn run(
                     return Err(Stop::Ended(io::ErrorKind::UnexpectedEof.into()));
                 }
             }
-            changed = changed(selected.as_deref_mut()) => {
-                if let (true, Some(selected)) = (changed, selected.as_deref_mut()) {
+            changed = changed(state.selected_mut()) => {
+                if let (true, Some(selected)) = (changed, state.selected_mut()) {
                     sync::tell(selected, &mut cx.wire, Expunges::Tell).await?;
+                    cx.wire.flush().await?;
+                }
+            }
+            () = moved(&mut standing) => {
+                if let Some(user) = state.user_mut()
+                    && alert::when_worse(user, &keeper, &mut cx.wire)
+                {
                     cx.wire.flush().await?;
                 }
             }
@@ -58,6 +68,17 @@ pub async fn run(
             () = sleep_until(ends) => return Err(crate::session::autologout()),
             () = cx.shutdown.wait() => return Err(crate::session::shutting_down()),
         }
+    }
+}
+
+/// The account's quota has another state.
+async fn moved(standing: &mut Option<watch::Receiver<culver_keeper::State>>) {
+    let changed = match standing {
+        Some(watched) => watched.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
     }
 }
 

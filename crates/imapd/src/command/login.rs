@@ -1,12 +1,13 @@
 //! LOGIN (RFC 9051 §6.2.3), and what every successful login does.
 
+use crate::alert;
 use crate::context::Context;
 use crate::service;
 use crate::state::{Authenticated, Enabled};
 use crate::stop::{Code, Done, Stop};
 use culver_auth::Denied;
 use culver_events::Event;
-use culver_imap::response::{self, Code as WireCode, Condition};
+use culver_imap::response::Code as WireCode;
 use std::sync::Arc;
 
 /// LOGIN.
@@ -33,16 +34,14 @@ pub async fn open(
     let place = account.place();
     let mail = cx.service.store.account(&place).await?;
     cx.service.events.emit(Event::login(&account.name, method, service::origin(&cx.peer)));
-    if let Some(text) = cx.service.keeper.greeting(&account).await {
-        // RFC 9051 §7.1: ALERT is shown to the user.
-        response::status(&mut cx.wire.out, None, Condition::Ok, Some(&WireCode::Alert), &text);
-    }
+    let alerted = alert::at_login(cx.service.keeper.greeting(&account).await, &mut cx.wire);
     let user = Authenticated {
         name: account.name.as_str().into(),
         account,
         mail,
         enabled: Enabled::default(),
         seat,
+        alerted,
     };
     Ok((user, Done::ok("Logged in").with(Code::Capability)))
 }

@@ -17,6 +17,7 @@ mod history;
 mod model;
 mod outside;
 mod power;
+mod usage;
 mod verbs;
 mod world;
 
@@ -57,6 +58,14 @@ const ONCE_WRONG: &[u64] = &[
     46732,
     // The disk of the torture: a name that came back with a power loss did not show in its directory's time.
     40798,
+    // A STORE was refused on a full disk, since the index had not been marked as incomplete when no descriptors were left, and
+    // nobody tried again.
+    584,
+    // The last session left between an event that told of a file and the UID that the file gets: the directory was noted as
+    // looked at, and after a kill nobody found the file.
+    3180,
+    // The model: what was expunged may come back with a power loss also to a mailbox whose UIDVALIDITY could not be recorded.
+    47477,
 ];
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -102,6 +111,7 @@ fn print(counts: &Counts, began: Instant) {
     println!("  names lost       {}", counts.lost.names);
     println!("  files cut        {}, with zeros {}", counts.lost.files_cut, counts.lost.files_zeroed);
     println!("checks             {}", counts.checks);
+    println!("sums checked       {}", counts.sums);
     println!("messages checked   {}", counts.checked);
     println!(
         "  flags lost       {} (by power losses, or while no index could be written)",

@@ -374,8 +374,7 @@ impl Model {
             {
                 mailbox.validity = None;
                 mailbox.cached.clear();
-                mailbox.items.iter_mut().for_each(|i| i.uid = None);
-                mailbox.expunged.clear();
+                mailbox.items.iter_mut().chain(&mut mailbox.expunged).for_each(|i| i.uid = None);
             }
             for item in &mailbox.items {
                 let sure = item.presence == Presence::There && !(item.shaky && after == After::PowerLoss);
@@ -424,7 +423,7 @@ impl Model {
                     let back = mailbox
                         .expunged
                         .iter()
-                        .position(|i| i.body == seen.body && (i.uid == Some(seen.uid) || seen.uid >= fence));
+                        .position(|i| i.body == seen.body && (i.uid == Some(seen.uid) || anew(i)));
                     match back.filter(|_| after == After::PowerLoss) {
                         Some(back) => {
                             came_back += 1;

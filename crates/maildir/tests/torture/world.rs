@@ -38,6 +38,7 @@ pub struct Counts {
     pub power_losses: u64,
     pub lost: Lost,
     pub checks: u64,
+    pub sums: u64,
     pub checked: u64,
     pub flags_lost: u64,
     pub new_uids: u64,
@@ -61,6 +62,7 @@ impl Counts {
         self.lost.files_cut += other.lost.files_cut;
         self.lost.files_zeroed += other.lost.files_zeroed;
         self.checks += other.checks;
+        self.sums += other.sums;
         self.checked += other.checked;
         self.flags_lost += other.flags_lost;
         self.new_uids += other.new_uids;
@@ -247,6 +249,10 @@ impl World {
         }
         if self.at > 0 {
             self.say(format!("--- started anew{}", if early { ", a fault waits" } else { "" }));
+            // Before anything is open, what the last engine wrote down is believed.
+            if !early && self.counts.incarnations.is_multiple_of(2) {
+                self.check_usage(engine).await?;
+            }
             self.open_all(engine).await?;
             if engine.layer.is_dead() {
                 return Ok(self.stopped());
@@ -487,6 +493,7 @@ impl World {
         if layer.index_is_hurt() {
             self.model.hurt = true;
         }
+        self.check_usage(engine).await?;
         self.counts.checked = self.model.checked;
         self.counts.flags_lost = self.model.flags_lost;
         self.counts.new_uids = self.model.new_uids;

@@ -60,6 +60,7 @@ pub async fn open(
         MaildropCounts { messages: maildrop.len(), octets: maildrop.octets(), ..MaildropCounts::default() };
     Ok(Transaction {
         name: account.name.as_str().into(),
+        account,
         mailbox,
         maildrop,
         deleted: Marks::default(),

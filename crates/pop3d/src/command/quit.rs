@@ -42,6 +42,8 @@ async fn remove(tx: &Transaction, marked: &UidSet, cx: &Context) -> Result<(), S
     match &cx.service.settings.delete_type {
         DeleteType::Expunge => {
             tx.mailbox.remove(marked).await.map_err(told)?;
+            // There may be room again.
+            cx.service.keeper.stored(&tx.account).await;
             let left = tx.mailbox.snapshot().select(marked).count();
             if left > 0 { Err(format!("{left} of {} are left", marked.len())) } else { Ok(()) }
         }
