@@ -386,7 +386,8 @@ impl Exchange {
         }
         let claims = tokens.verify(&bearer.token).await.map_err(|why| self.auth.outage(&why, &self.peer))?;
         let guess = self.auth.fingerprint(bearer.token.as_bytes());
-        let claims = claims.ok_or_else(|| No::wrong("the token is not good").guessed(guess))?;
+        let claims =
+            claims.map_err(|why| No::wrong(&format!("the token is not good: {why}")).guessed(guess))?;
         let authorize = bearer.user.as_deref().unwrap_or_default();
         let claim = Claim::parse(claims.user.as_bytes(), authorize.as_bytes(), None);
         let mut claim =

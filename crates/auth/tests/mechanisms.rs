@@ -8,7 +8,7 @@ use culver_auth::{
     sasl::Mechanism,
 };
 use culver_directory::passwd_file::PasswdFile;
-use culver_directory::{Defaults, Directory, Outage, Source, TokenClaims, TokenVerifier};
+use culver_directory::{Defaults, Directory, NotGood, Outage, Source, TokenClaims, TokenVerifier};
 use culver_events::{Event, Events, Recorded};
 use culver_sasl::oauth::Bearer;
 use culver_sasl::scram::{Client, Hash};
@@ -36,11 +36,11 @@ struct Tokens;
 
 #[async_trait]
 impl TokenVerifier for Tokens {
-    async fn verify(&self, token: &str) -> Result<Option<TokenClaims>, Outage> {
+    async fn verify(&self, token: &str) -> Result<Result<TokenClaims, NotGood>, Outage> {
         match token {
             "down" => Err(Outage::new("tokens", "unreachable")),
-            "bad" => Ok(None),
-            user => Ok(Some(TokenClaims { user: format!("{user}@example.com"), ..TokenClaims::default() })),
+            "bad" => Ok(Err(NotGood("it is bad".to_owned()))),
+            user => Ok(Ok(TokenClaims { user: format!("{user}@example.com"), ..TokenClaims::default() })),
         }
     }
 

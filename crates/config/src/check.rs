@@ -114,6 +114,7 @@ pub fn check(parsed: &mut Parsed) {
             }
             Source::Sql => crate::check_sources::sql(&here, d, &mut error),
             Source::Ldap => crate::check_sources::ldap(&here, d, &mut error),
+            Source::OAuth2 => crate::check_sources::oauth2(&here, d, &mut error),
             Source::Static if d.fields.is_empty() && d.serves != Serves::Accounts => {
                 error(
                     &here,
@@ -189,7 +190,8 @@ pub fn check(parsed: &mut Parsed) {
             "take `serves` out of one",
         );
     }
-    let knows = |d: &Directory| d.serves != Serves::Passwords && !d.deny && !d.master;
+    let knows =
+        |d: &Directory| d.serves != Serves::Passwords && !d.deny && !d.master && d.source != Source::OAuth2;
     if !s.directory.is_empty() && !s.directory.iter().any(knows) {
         error(
             "directory[0]",

@@ -131,3 +131,54 @@ pub fn ldap(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)
     }
     limits(&at, (ldap.connections, ldap.connect_timeout, ldap.query_timeout), error);
 }
+
+/// What is wrong with a provider of tokens.
+pub fn oauth2(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
+    let at = |name: &str| format!("{here}.oauth2.{name}");
+    let oauth2 = &d.oauth2;
+    let (keys, url) = (&oauth2.keys, &oauth2.introspection_url);
+    match (keys.is_empty(), url.is_empty()) {
+        (true, true) => {
+            let instead = "write `keys` or `introspection_url` in [directory.oauth2]";
+            error(&at("keys"), "nothing says how tokens are checked".to_owned(), instead);
+        }
+        (false, false) => {
+            let instead = "take one of them out";
+            error(&at("keys"), "tokens are checked here, or the provider is asked".to_owned(), instead);
+        }
+        _ => {}
+    }
+    for (k, file) in keys.iter().enumerate() {
+        let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if !file.is_absolute() || !["json", "jwks", "pem", "crt", "secret"].contains(&ending) {
+            let what =
+                format!("entry {} of keys is no absolute path that ends in .json, .pem or .secret", k + 1);
+            error(&at("keys"), what, "write \"/etc/culver/jwks.json\"");
+        }
+    }
+    if !url.is_empty() {
+        let host = url.strip_prefix("http://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
+        let here = |host: &str| {
+            ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+                host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+            })
+        };
+        if host.is_some_and(|host| !here(host)) {
+            let what = "tokens would cross the network in the clear";
+            error(&at("introspection_url"), what.to_owned(), "write it with https://");
+        } else if host.is_none() && !url.starts_with("https://") {
+            let what = "this is no address of HTTP";
+            error(&at("introspection_url"), what.to_owned(), "write \"https://id.example.org/introspect\"");
+        }
+    }
+    if oauth2.timeout.is_zero() {
+        error(&at("timeout"), "with timeout = 0 there is never an answer".to_owned(), "write \"5s\"");
+    }
+    if oauth2.username_claim.is_empty() {
+        error(&at("username_claim"), "nothing says whose a token is".to_owned(), "write \"email\"");
+    }
+    if d.serves != Serves::Both || d.deny || d.master {
+        let what = "a provider of tokens has no passwords and no accounts";
+        error(here, what.to_owned(), "take `serves`, `deny` and `master` out");
+    }
+}

@@ -220,7 +220,8 @@ struct Lasting {
 /// # Errors
 /// When the policy service's address cannot be one.
 pub fn backends(settings: &Settings, directory: Arc<Directory>) -> Result<Backends> {
-    Ok(Backends { directory, masters: masters(settings), tokens: None, policy: policy(settings)? })
+    let (masters, tokens) = (masters(settings), sources::tokens(settings)?);
+    Ok(Backends { directory, masters, tokens, policy: policy(settings)? })
 }
 
 /// Who has a say in logins.

@@ -7,10 +7,12 @@ use culver_config::settings::{self as set, Source};
 use culver_directory::builtin::Builtin;
 use culver_directory::chain::{Results, Rule, Skip};
 use culver_directory::ldap::{self, Attributes, LdapSource, Proving, Scope, Search, Template, Within};
+use culver_directory::oauth2::{Endpoint, How, Introspection, Keys, Mode, OAuth2, Providers, Rules};
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::sql::{Dialect, Host, Queries, Query, Server, Sql};
 use culver_directory::{
     CacheSettings, Cached, Defaults, Directory, Fields, Fixed, Link, Serves, Source as AccountSource,
+    TokenVerifier,
 };
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use std::sync::Arc;
 /// When a source cannot be opened.
 pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
     let mut links = Vec::new();
-    for row in &settings.directory {
+    for row in settings.directory.iter().filter(|row| row.source != Source::OAuth2) {
         links.push(link(source(settings, row)?, row));
     }
     Ok(Arc::new(Directory::chain(links).with_delimiters(&settings.mail.recipient_delimiter)))
@@ -39,6 +41,7 @@ fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSo
         }
         Source::Sql => cached(row, Arc::new(sql(settings, row)?)),
         Source::Ldap => cached(row, Arc::new(ldap(settings, row)?)),
+        Source::OAuth2 => anyhow::bail!("a provider of tokens has no accounts"),
         Source::Static => {
             Arc::new(Fixed::new("static", fields(row), defaults(settings, row), row.allow_all_users))
         }
@@ -47,9 +50,52 @@ fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSo
 
 /// With a memory, if the configuration wants one.
 fn cached(row: &set::Directory, source: Arc<dyn AccountSource>) -> Arc<dyn AccountSource> {
+    if row.cache.entries == 0 { source } else { Arc::new(Cached::new(source, cache(row))) }
+}
+
+fn cache(row: &set::Directory) -> CacheSettings {
     let set::Cache { entries, ttl, negative_ttl, stale } = row.cache;
-    let settings = CacheSettings { entries: entries as usize, ttl, negative_ttl, stale };
-    if entries == 0 { source } else { Arc::new(Cached::new(source, settings)) }
+    CacheSettings { entries: entries as usize, ttl, negative_ttl, stale }
+}
+
+/// Who knows good tokens.
+///
+/// # Errors
+/// When keys cannot be read, or an address is none.
+pub fn tokens(settings: &Settings) -> Result<Option<Arc<dyn TokenVerifier>>> {
+    let rows = settings.directory.iter().filter(|row| row.source == Source::OAuth2);
+    let providers = rows.map(provider).collect::<Result<Vec<_>, String>>();
+    let providers = providers.map_err(|why| anyhow::anyhow!("directory.oauth2: {why}"))?;
+    Ok(Providers::new(providers).map(|all| Arc::new(all) as _))
+}
+
+fn provider(row: &set::Directory) -> Result<OAuth2, String> {
+    let oauth2 = &row.oauth2;
+    let how = if oauth2.introspection_url.is_empty() {
+        How::Keys(Keys::new(&oauth2.keys)?)
+    } else {
+        How::Introspection(Box::new(Introspection {
+            endpoint: Endpoint::new(&oauth2.introspection_url, &oauth2.ca_file, oauth2.timeout)?,
+            mode: match oauth2.introspection_mode {
+                set::IntrospectionMode::Post => Mode::Post,
+                set::IntrospectionMode::Auth => Mode::Auth,
+                set::IntrospectionMode::Get => Mode::Get,
+            },
+            client_id: oauth2.client_id.clone(),
+            client_secret: oauth2.client_secret.clone(),
+        }))
+    };
+    let rules = Rules {
+        issuers: oauth2.issuers.clone(),
+        audience: oauth2.audience.clone(),
+        scope: oauth2.scope.clone(),
+        username_claim: oauth2.username_claim.clone(),
+        domain: oauth2.username_domain.clone(),
+        domains: row.domains.iter().map(|d| d.to_lowercase()).collect(),
+        openid_configuration: oauth2.openid_configuration.clone(),
+    };
+    let name = if row.name.is_empty() { "oauth2" } else { &row.name };
+    OAuth2::new(name, how, rules, cache(row))
 }
 
 fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {

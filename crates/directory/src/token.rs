@@ -14,14 +14,19 @@ pub struct TokenClaims {
     pub scope: Vec<String>,
 }
 
+/// Why a token is not good: unknown, expired, revoked, or meant for somebody else. For the log, not for clients.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotGood(pub String);
+
 /// Something that knows good tokens from bad ones.
 #[async_trait]
 pub trait TokenVerifier: Send + Sync {
-    /// What this token says; `None` when it is not good: unknown, expired, revoked, or meant for somebody else.
+    /// What this token says, or why it is not good.
     ///
     /// # Errors
     /// When that cannot be known now.
-    async fn verify(&self, token: &str) -> Result<Option<TokenClaims>, Outage>;
+    async fn verify(&self, token: &str) -> Result<Result<TokenClaims, NotGood>, Outage>;
 
     /// The scope that tokens must have, for the clients whose token is refused (RFC 7628 §3.2.2).
     fn scope(&self) -> Option<&str> {

@@ -75,7 +75,10 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
             folder_of(&fixed.join("x"));
             folder_of(&fixed);
         }
-        for authorities in [&directory.sql.ca_file, &directory.ldap.ca_file] {
+        for keys in &directory.oauth2.keys {
+            folder_of(keys);
+        }
+        for authorities in [&directory.sql.ca_file, &directory.ldap.ca_file, &directory.oauth2.ca_file] {
             if !authorities.as_os_str().is_empty() {
                 folder_of(authorities);
             }

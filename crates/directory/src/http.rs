@@ -1,0 +1,112 @@
+//! One question by HTTP/1.1, with TLS for `https`. A connection for each; redirections are not followed.
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+
+/// The longest answer that is read.
+const LONGEST: usize = 64 * 1024;
+
+/// Questions at once; more of them wait.
+const AT_ONCE: usize = 64;
+
+/// Where questions go.
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    /// Path and query.
+    path: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+    room: Semaphore,
+}
+
+impl Endpoint {
+    /// The one at this address. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When it is no address of HTTP, or the authorities cannot be read.
+    pub fn new(url: &str, authorities: &Path, timeout: Duration) -> Result<Self, String> {
+        let bad = || format!("{url:?} is no address: write it like https://id.example.org/introspect");
+        let uri: Uri = url.parse().map_err(|_| bad())?;
+        let host = uri.host().ok_or_else(bad)?.to_owned();
+        let bare = host.trim_matches(['[', ']']).to_owned();
+        let (port, tls) = match uri.scheme_str() {
+            Some("http") => (80, None),
+            Some("https") => {
+                let name = ServerName::try_from(bare).map_err(|_| bad())?;
+                (443, Some((TlsConnector::from(crate::tls::client(authorities)?), name)))
+            }
+            _ => return Err(bad()),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let (port, room) = (uri.port_u16().unwrap_or(port), Semaphore::new(AT_ONCE));
+        Ok(Self { host, port, path, tls, timeout, room })
+    }
+
+    /// A request to it, with `more` behind its path and query.
+    pub fn request(&self, method: &str, more: &str) -> hyper::http::request::Builder {
+        let host = format!("{}:{}", self.host, self.port);
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{more}", self.path))
+            .header("Host", host)
+            .header("User-Agent", "culver")
+            .header("Accept", "application/json")
+            .header("Connection", "close")
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+        let asked = async {
+            let _room = self.room.acquire().await.map_err(|why| why.to_string())?;
+            let host = self.host.trim_matches(['[', ']']);
+            let tcp = TcpStream::connect((host, self.port)).await.map_err(|why| why.to_string())?;
+            let _ = tcp.set_nodelay(true);
+            match &self.tls {
+                None => exchange(tcp, request).await,
+                Some((tls, name)) => {
+                    let tls = tls.connect(name.clone(), tcp).await;
+                    exchange(tls.map_err(|why| format!("TLS: {why}: is ca_file right?"))?, request).await
+                }
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, asked).await;
+        answer.map_err(|_| format!("no answer within {:?}", self.timeout))?
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), String> {
+    let told = |why: hyper::Error| why.to_string();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(told)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+        Ok((status, body.map_err(|why| why.to_string())?.to_bytes()))
+    };
+    // The connection moves only while it is looked at.
+    let (mut connection, mut answer) = (std::pin::pin!(connection), std::pin::pin!(answer));
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(why) => Err(why.to_string()),
+        }
+    }
+}
