@@ -327,6 +327,15 @@ pub fn check(parsed: &mut Parsed) {
 
     let mut warn =
         |path: &str, what: &str, instead: &str| found.push(Problem::warning(at(path), what, instead));
+    for (i, d) in s.directory.iter().enumerate() {
+        if crate::check_sources::forgets_domain(d) {
+            warn(
+                &format!("directory[{i}]"),
+                "its questions leave the domain out: its users are accounts in every domain that somebody types",
+                "write `domains = [\"example.org\"]`, or compare with %u or %d",
+            );
+        }
+    }
     if s.imap.idle_timeout < Duration::from_secs(30 * 60) {
         warn(
             "imap.idle_timeout",

@@ -1,6 +1,6 @@
 //! What single values of a source of accounts cannot show.
 
-use crate::settings::{DatabaseTls, Directory, Driver, Serves};
+use crate::settings::{DatabaseTls, Directory, Driver, Serves, Source};
 use std::time::Duration;
 
 /// What is wrong with a source that asks a database.
@@ -181,4 +181,18 @@ pub fn oauth2(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &st
         let what = "a provider of tokens has no passwords and no accounts";
         error(here, what.to_owned(), "take `serves`, `deny` and `master` out");
     }
+}
+
+/// Do the questions of this source leave the domain out, so that every domain that somebody types has its accounts?
+pub fn forgets_domain(d: &Directory) -> bool {
+    let asked = match d.source {
+        Source::Sql if d.serves == Serves::Accounts => vec![&d.sql.user_query],
+        Source::Sql => vec![&d.sql.password_query],
+        Source::Ldap => vec![&d.ldap.filter, &d.ldap.base, &d.ldap.auth_bind_dn],
+        _ => return false,
+    };
+    let has = |words: &[&str]| asked.iter().any(|text| words.iter().any(|word| text.contains(word)));
+    d.domains.is_empty()
+        && has(&["%n", "%Ln", "username"])
+        && !has(&["%u", "%Lu", "%d", "%Ld", "%{user}", "domain"])
 }

@@ -136,6 +136,23 @@ fn doubtful_settings_are_warned_of() {
     let parsed = parse("[auth]\nrequire_tls = false\n[imap]\nidle_timeout = \"5m\"\n");
     assert!(!parsed.has_errors());
     assert_eq!(parsed.problems.len(), 3);
+    for (text, warned) in [
+        ("sql.password_query = \"SELECT p FROM u WHERE n = '%n'\"", true),
+        ("domains = [\"example.org\"]\nsql.password_query = \"SELECT p FROM u WHERE n = '%n'\"", false),
+        ("sql.password_query = \"SELECT p FROM u WHERE n = '%n' AND d = '%d'\"", false),
+        ("sql.password_query = \"SELECT p FROM u WHERE n = '%{user | username}'\"", true),
+        ("sql.password_query = \"SELECT p FROM u WHERE n = '%u'\"", false),
+        ("serves = \"accounts\"\nsql.user_query = \"SELECT p FROM u WHERE n = '%Ln'\"", true),
+    ] {
+        let source = "source = \"sql\"\npath = \"/u.sqlite\"\nsql.driver = \"sqlite\"";
+        let parsed = parse(&format!("[[directory]]\n{source}\n{text}\n[[directory]]\n"));
+        assert!(!parsed.has_errors(), "{text}");
+        assert_eq!(parsed.problems.iter().any(|p| p.what.contains("every domain")), warned, "{text}");
+    }
+    let ldap = "[[directory]]\nsource = \"ldap\"\nldap.uris = [\"ldaps://a\"]\nldap.filter = \"(uid=%n)\"\n";
+    assert!(parse(ldap).problems.iter().any(|p| p.what.contains("every domain")));
+    let based = format!("{ldap}ldap.base = \"ou=%d,dc=example\"\n");
+    assert!(!parse(&based).problems.iter().any(|p| p.what.contains("every domain")));
 }
 
 #[test]

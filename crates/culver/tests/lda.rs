@@ -6,7 +6,7 @@
     reason = "a test says what it did not run, fails by panic, and plays other programs on the file system"
 )]
 
-use culver_testkit::{Culver, CulverOptions};
+use culver_testkit::{Culver, CulverOptions, Peer as _};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -226,6 +226,97 @@ fn over_quota() {
     quota(&["show", "anna@example.org"]);
     let (exit, text) = to_anna();
     assert_eq!((exit, text.starts_with("5.2.1 ")), (77, true), "{text}");
+}
+
+/// Is there such a program? Says so if not.
+fn have(program: &str, package: &str) -> bool {
+    let found = ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
+    if !found {
+        println!("not run: culver deliver by {program}: apt-get install {package}");
+    }
+    found
+}
+
+/// The line by which other programs start it, as their configurations have it.
+fn command_line(house: &House) -> String {
+    format!("{EXE} deliver -c {}", house.temp.path().join("culver.toml").display())
+}
+
+/// maildrop sorts, and hands what we say on to its caller.
+#[test]
+fn by_maildrop() {
+    if !have("maildrop", "maildrop") {
+        return;
+    }
+    let house = House::new(
+        "quota.storage = \"20KiB\"\nquota.last_message = \"0\"\n[deliver]\ncreate_mailboxes = true",
+    );
+    let line = command_line(&house);
+    let filter = house.temp.path().join("filter");
+    let rules = format!(
+        "if (/^Subject: junk/)\n{{\n to \"| {line} -d anna@example.org -m Junk\"\n}}\nto \"| {line} -d anna@example.org\"\n"
+    );
+    std::fs::write(&filter, rules).unwrap();
+    std::fs::set_permissions(&filter, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let drop = |message: &str| deliver(Command::new("maildrop").arg(&filter), message);
+    let body = "x".repeat(15_000);
+    assert_eq!(drop("From: a@example.net\nSubject: junk\n\nx\n").0, 0);
+    assert_eq!(house.mail("anna@example.org", ".Junk").len(), 1);
+    assert_eq!(drop(&format!("Subject: y\n\n{body}\n")).0, 0);
+    assert_eq!(house.mail("anna@example.org", "").len(), 1);
+    let (code, said) = drop(&format!("Subject: y\n\n{body}\n"));
+    assert_eq!((code, said.contains("4.2.2")), (75, true), "{said}");
+    let (code, said) = drop(&format!("Subject: y\n\n{body}{body}\n"));
+    assert_eq!((code, said.contains("5.2.3")), (77, true), "{said}");
+}
+
+/// fetchmail takes mail from one account and hands it to the other's delivery; what is not taken stays where it was.
+#[test]
+fn by_fetchmail() {
+    if !have("fetchmail", "fetchmail") {
+        return;
+    }
+    let house = House::new("quota.storage = \"20KiB\"\nquota.last_message = \"0\"");
+    let source = Culver::start(Path::new(EXE), CulverOptions { users: 1, ..Default::default() }).unwrap();
+    let account = source.fresh_account();
+    let mut client = source.log_in(&account).unwrap();
+    let body = "x".repeat(15_000);
+    for subject in ["one", "two"] {
+        let message = format!("From: a@example.net\r\nSubject: {subject}\r\n\r\n{body}\r\n");
+        client.append("INBOX", "", message.as_bytes()).unwrap();
+    }
+    let at = house.temp.path();
+    let rc = at.join("fetchmailrc");
+    let text = format!(
+        "set no bouncemail\npoll 127.0.0.1 service {} protocol pop3 uidl\n user \"{}\" password \"{}\" is \"anna@example.org\" here\n \
+         sslproto '' fetchall no keep mda \"{} -d %T\"\n",
+        source.pop3().unwrap().port(),
+        account.user,
+        account.password,
+        command_line(&house)
+    );
+    std::fs::write(&rc, text).unwrap();
+    std::fs::set_permissions(&rc, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let out = Command::new("timeout")
+        .args(["60", "fetchmail", "--nosyslog", "-v", "-f"])
+        .arg(&rc)
+        .arg("--pidfile")
+        .arg(at.join("pid"))
+        .env("FETCHMAILHOME", at)
+        .env("HOME", at)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    let files = house.mail("anna@example.org", "");
+    assert_eq!(files.len(), 1, "{said}");
+    // fetchmail's Received names the local host as it pleases.
+    let text = String::from_utf8_lossy(&std::fs::read(&files[0]).unwrap()).into_owned();
+    assert!(text.contains("Subject: one\n") && text.contains("Delivered-To: anna@example.org\n"), "{text}");
+    // The second did not fit.
+    client.ok("SELECT INBOX").unwrap();
+    let left = client.ok("FETCH 1:* BODY.PEEK[HEADER.FIELDS (Subject)]").unwrap();
+    assert_eq!((left.fetches().count(), format!("{left:?}").contains("two")), (1, true), "{left:?}\n{said}");
 }
 
 /// As `.forward` starts it: as the user, with nothing but the home.

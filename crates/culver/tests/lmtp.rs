@@ -8,7 +8,7 @@
 
 use culver_testkit::lmtp::{Lmtp, run_all};
 use culver_testkit::transcript::Outcome;
-use culver_testkit::{Culver, CulverOptions, Dovecot, mail};
+use culver_testkit::{Culver, CulverOptions, Dovecot, Served, mail};
 use std::path::Path;
 
 fn all_against(at: &Lmtp<'_>) {
@@ -37,7 +37,14 @@ fn culver(users: u32) -> Culver {
 #[test]
 fn transcripts() {
     let peer = culver(100);
-    all_against(&Lmtp { peer: &peer, tcp: peer.lmtp(), unix: Some(peer.lmtp_socket()) });
+    all_against(&Lmtp { peer: &peer, tcp: peer.lmtp(), unix: Some(peer.lmtp_socket()), proxied: false });
+}
+
+#[test]
+fn transcripts_behind_a_proxy() {
+    let settings = "lmtp.listen = [\"127.0.0.1:0\"]\nlmtp.proxy_from = [\"127.0.0.0/8\"]";
+    let peer = Served::start(Path::new(env!("CARGO_BIN_EXE_culver")), settings, None).unwrap();
+    all_against(&Lmtp { peer: &peer, tcp: peer.address("lmtp").unwrap(), unix: None, proxied: true });
 }
 
 #[test]
@@ -52,5 +59,5 @@ fn transcripts_against_dovecot() {
     }
     let (settings, tcp) = Dovecot::with_lmtp().unwrap();
     let peer = Dovecot::start_with(&settings).unwrap();
-    all_against(&Lmtp { peer: &peer, tcp, unix: None });
+    all_against(&Lmtp { peer: &peer, tcp, unix: None, proxied: false });
 }

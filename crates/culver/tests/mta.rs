@@ -5,11 +5,12 @@
 
 use culver_testkit::Client;
 use culver_testkit::mta::{Exim, Postfix, Sink, swaks, swaks_missing};
+use culver_testkit::page::Page;
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,46 +18,6 @@ const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 
 /// Whom the mail belongs to.
 const OWNER: u32 = 7000;
-
-/// A page of the documentation: its fenced blocks, each with the line before the fence.
-struct Page(Vec<(String, String)>);
-
-impl Page {
-    fn read(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
-        let text = fs::read_to_string(&path).unwrap();
-        let (mut blocks, mut inside, mut before) = (Vec::new(), None::<String>, String::new());
-        for line in text.lines() {
-            match &mut inside {
-                Some(_) if line.starts_with("```") => {
-                    blocks.push((std::mem::take(&mut before), inside.take().unwrap_or_default()));
-                }
-                Some(block) => block.push_str(&format!("{line}\n")),
-                None if line.starts_with("```") => inside = Some(String::new()),
-                None => before = line.to_owned(),
-            }
-        }
-        Self(blocks)
-    }
-
-    /// The block that begins with this line.
-    fn block(&self, first: &str) -> &str {
-        let found = self.0.iter().find(|(_, block)| block.lines().next() == Some(first));
-        &found.unwrap_or_else(|| panic!("the page has no block {first}")).1
-    }
-
-    /// The quotation that begins with this text, in one line.
-    fn quotes(&self, start: &str) -> String {
-        let found = self.0.iter().find(|(_, block)| block.starts_with(start));
-        found.unwrap_or_else(|| panic!("the page quotes no {start}")).1.trim_end().to_owned()
-    }
-
-    /// The quotation behind this comment.
-    fn marked(&self, comment: &str) -> String {
-        let found = self.0.iter().find(|(before, _)| before == &format!("<!-- {comment} -->"));
-        found.unwrap_or_else(|| panic!("the page has no {comment}")).1.trim_end().to_owned()
-    }
-}
 
 fn wait_for<T>(what: &str, told: impl Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + Duration::from_secs(40);

@@ -30,8 +30,12 @@ const fn row(line: &'static str, rfc: u16, show: Show, proof: &'static str) -> C
 
 /// Everything that may be shown, in the order in which it is. SIZE gets the limit behind it.
 ///
-/// DSN (RFC 3461) is not among them: who offers it must send the notices of success that senders ask for, and the MTA,
-/// which has the queue, does that when it is not offered. Its parameters are taken all the same.
+/// DSN is not among them. Whoever offers it is given NOTIFY=SUCCESS by the MTA and then owes the sender a `delivered` notice
+/// for each recipient that is put into its mailbox (RFC 3461 §5.2.3, §6), and for a message that goes on, `relayed` or the
+/// parameters handed on (§5.2.1, §5.2.2). Where it is not offered, the MTA says `relayed` itself when our 250 has come (§5.2.2), and has
+/// the queue and the sender's address for it. Failures are its affair either way (RFC 2033 §4.2). So a success is
+/// told once, by the MTA, and never by mail that we would have to queue. Dovecot 2.3 does the same. The parameters are taken all the
+/// same, for MTAs that send them unasked.
 pub const CAPABILITIES: &[Capability] = &[
     row("PIPELINING", 2920, Show::Always, "pipelining"),
     row("ENHANCEDSTATUSCODES", 2034, Show::Always, "lhlo"),

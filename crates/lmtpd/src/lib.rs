@@ -5,6 +5,5 @@
 mod service;
 mod session;
 mod transaction;
-mod wire;
 
 pub use service::{LmtpService, LmtpSettings};

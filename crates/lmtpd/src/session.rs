@@ -6,7 +6,6 @@
 
 use crate::service::LmtpService;
 use crate::transaction::{Transaction, incoming};
-use crate::wire::Wire;
 use culver_deliver::binary::without_binary;
 use culver_deliver::{Envelope, Incoming, Message, Request};
 use culver_events::{Event, Origin, Transport};
@@ -14,7 +13,7 @@ use culver_lmtp::capability::{self, Circumstances};
 use culver_lmtp::command::{Attribute, LONGEST_LINE};
 use culver_lmtp::data::Unstuff;
 use culver_lmtp::{Body, Command, Lines, Mail, Rcpt, Reply, Step, parse};
-use culver_net::{Connection, Shutdown};
+use culver_net::{Connection, Shutdown, Wire};
 use futures_util::StreamExt as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +25,8 @@ use tokio::time::timeout;
 const MOST_WRONG: u32 = 50;
 /// A peer has so long to take replies while its mail is being delivered.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What one read takes at most: messages come in bulk.
+const READ: usize = 64 * 1024;
 /// A handshake must be done in this time.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -42,7 +43,7 @@ pub async fn run(service: Arc<LmtpService>, connection: Connection, shutdown: Sh
         session: connection.session,
     };
     let session = Session {
-        wire: Wire::new(connection.stream),
+        wire: Wire::new(connection.stream).reading(READ),
         service,
         shutdown,
         lines: Lines::new(LONGEST_LINE),
@@ -119,8 +120,13 @@ impl Session {
         self.wire.close().await;
     }
 
+    /// Adds a reply to what waits.
+    fn say(&mut self, reply: &Reply) {
+        reply.write(&mut self.wire.out);
+    }
+
     fn greet(&mut self) {
-        self.wire.say(&Reply::bare(220, format!("{} Culver LMTP", self.service.settings.host)));
+        self.say(&Reply::bare(220, format!("{} Culver LMTP", self.service.settings.host)));
     }
 
     /// RFC 5321 §3.8: 421, so that the peer knows what became of it.
@@ -144,10 +150,16 @@ impl Session {
                 Some("too many commands that are none"),
             ),
         };
-        self.wire.say(&reply);
+        self.say(&reply);
         if let Some(why) = why {
             let from = self.origin();
-            self.service.events.emit(Event::session_ended(None, why, 0, 0, from));
+            self.service.events.emit(Event::session_ended(
+                None,
+                why,
+                self.wire.received,
+                self.wire.sent,
+                from,
+            ));
         }
     }
 
@@ -168,13 +180,14 @@ impl Session {
 
     fn refuse(&mut self, reply: &Reply) {
         self.wrong += 1;
-        self.wire.say(reply);
+        self.say(reply);
     }
 
     /// Waits for the peer, with nothing in hand: the replies to what was pipelined are sent together (RFC 2920 §3.2).
     async fn wait(&mut self) -> Result<(), End> {
         let sent = timeout(self.service.settings.timeout, self.wire.flush()).await;
         sent.map_err(|_| End::Timeout)??;
+        self.wire.rest();
         tokio::select! {
             more = timeout(self.service.settings.timeout, self.wire.fill()) => match more {
                 Ok(Ok(true)) => Ok(()),
@@ -235,7 +248,7 @@ impl Session {
             }
             Command::Xclient(attributes) => self.xclient(&attributes),
         };
-        self.wire.say(&reply);
+        self.say(&reply);
         Ok(())
     }
 
@@ -317,14 +330,14 @@ impl Session {
 
     async fn data(&mut self) -> Result<(), End> {
         let Some(transaction) = &self.transaction else {
-            self.wire.say(&Reply::new(503, 5, 1, "Say MAIL FROM and RCPT TO first"));
+            self.say(&Reply::new(503, 5, 1, "Say MAIL FROM and RCPT TO first"));
             return Ok(());
         };
         if let Err(reply) = transaction.may_send() {
-            self.wire.say(&reply);
+            self.say(&reply);
             return Ok(());
         }
-        self.wire.say(&Reply::bare(354, "Go on, and end with a dot on a line of its own"));
+        self.say(&Reply::bare(354, "Go on, and end with a dot on a line of its own"));
         let mut message = incoming(&self.service);
         let (mut unstuff, mut out) = (Unstuff::default(), Vec::new());
         loop {
@@ -374,11 +387,11 @@ impl Session {
             if let Some(transaction) = &mut self.transaction {
                 transaction.broken = true;
             }
-            self.wire.say(&reply);
+            self.say(&reply);
             return Ok(());
         }
         if !last {
-            self.wire.say(&Reply::new(250, 0, 0, format!("{size} octets received")));
+            self.say(&Reply::new(250, 0, 0, format!("{size} octets received")));
             return Ok(());
         }
         match self.transaction.as_mut().and_then(|t| t.chunks.take()) {
@@ -397,7 +410,7 @@ impl Session {
             Ok(message) => message,
             Err(reply) => {
                 for _ in &transaction.recipients {
-                    self.wire.say(&reply);
+                    self.say(&reply);
                 }
                 return Ok(());
             }
@@ -414,7 +427,7 @@ impl Session {
         let mut gone = false;
         while let Some(ready) = replies.next().await {
             for reply in &ready {
-                self.wire.say(reply);
+                self.say(reply);
             }
             // RFC 2033 §5: each reply as soon as possible. A peer that is gone, or does not read, gets none; its mail is
             // delivered.
@@ -456,7 +469,7 @@ impl Session {
             None => Reply::new(502, 5, 1, "There is no certificate here"),
             Some(acceptor) => {
                 let acceptor = acceptor.clone();
-                self.wire.say(&Reply::new(220, 0, 0, "Begin TLS now"));
+                self.say(&Reply::new(220, 0, 0, "Begin TLS now"));
                 self.wire.flush().await?;
                 let handshake = timeout(HANDSHAKE, self.wire.start_tls(&acceptor)).await;
                 let done = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -470,7 +483,7 @@ impl Session {
                 return Ok(());
             }
         };
-        self.wire.say(&reply);
+        self.say(&reply);
         Ok(())
     }
 

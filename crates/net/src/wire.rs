@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Answers are sent once so many bytes of them wait.
 const SEND_AT: usize = 32 * 1024;
-/// What one read takes at most.
+/// What one read takes at most, if nobody says otherwise.
 const READ: usize = 16 * 1024;
 /// Pipelined input is not read beyond this while a command runs.
 const READ_AHEAD: usize = 64 * 1024;
@@ -27,12 +27,27 @@ pub struct Wire {
     pub received: u64,
     /// Octets sent, for the log.
     pub sent: u64,
+    /// What one read takes at most.
+    read: usize,
 }
 
 impl Wire {
     /// Over a connected stream.
     pub fn new(stream: Stream) -> Self {
-        Self { stream: Some(stream), input: BytesMut::new(), out: Vec::new(), received: 0, sent: 0 }
+        Self {
+            stream: Some(stream),
+            input: BytesMut::new(),
+            out: Vec::new(),
+            received: 0,
+            sent: 0,
+            read: READ,
+        }
+    }
+
+    /// With so many octets for one read, for protocols whose peers send in bulk.
+    pub fn reading(mut self, octets: usize) -> Self {
+        self.read = octets;
+        self
     }
 
     /// The stream, for what it knows of peers and TLS.
@@ -78,7 +93,7 @@ impl Wire {
         if self.input.is_empty() {
             self.connected()?.readable().await?;
         }
-        self.input.reserve(READ);
+        self.input.reserve(self.read);
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let n = stream.read_buf(&mut self.input).await?;
         self.received += n as u64;

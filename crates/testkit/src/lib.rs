@@ -5,6 +5,7 @@ pub mod differential;
 pub mod lmtp;
 pub mod mail;
 pub mod mta;
+pub mod page;
 pub mod peer;
 pub mod served;
 pub mod servers;

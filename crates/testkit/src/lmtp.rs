@@ -27,7 +27,7 @@
 //! `M: account mailbox count [~"text" | !"text"]` looks into the Maildir: so many messages, with the text in the newest one.
 //! `$a`, `$b`, ... are accounts that nobody has used; `$a.local` and `$a.domain` are parts of their addresses; `$_` is a blank.
 //! `%{x*1000}` repeats. In the head `socket: unix` takes the unix socket, and `dovecot: differs, because` or `not run,` as
-//! there.
+//! there; `proxy: LINE` is for servers behind a proxy, and LINE is what it sends first (`none`: nothing).
 
 use crate::peer::{Account, Peer};
 use crate::transcript::Outcome;
@@ -48,6 +48,8 @@ pub struct Lmtp<'a> {
     pub tcp: SocketAddr,
     /// Its unix socket.
     pub unix: Option<PathBuf>,
+    /// Is the port behind a proxy? Then those transcripts are run that are for it, and no others.
+    pub proxied: bool,
 }
 
 /// Runs all files of a folder whose names hold `filter`.
@@ -64,6 +66,9 @@ pub fn run_all(dir: &Path, filter: &str, at: &Lmtp<'_>) -> Result<Vec<(String, O
             continue;
         }
         let text = fs::read_to_string(&file)?;
+        if text.lines().any(|l| l.starts_with("proxy:")) != at.proxied {
+            continue;
+        }
         let outcome = run(&text, at);
         outcomes.push((name, outcome));
     }
@@ -76,8 +81,9 @@ fn run(text: &str, at: &Lmtp<'_>) -> Outcome {
     if let Some(why) = concerned.and_then(|d| d.strip_prefix("not run, ")) {
         return Outcome::NotRun(why.to_owned());
     }
-    let ran =
-        Runner { at, unix: text.lines().any(|l| l.trim() == "socket: unix"), ..Runner::new(at) }.all(text);
+    let unix = text.lines().any(|l| l.trim() == "socket: unix");
+    let proxy = text.lines().find_map(|l| l.strip_prefix("proxy:")).map(|l| l.trim().to_owned());
+    let ran = Runner { at, unix, proxy, ..Runner::new(at) }.all(text);
     match (ran, concerned.and_then(|d| d.strip_prefix("differs, because "))) {
         (Ok(()), None) => Outcome::Passed,
         (Ok(()), Some(why)) => Outcome::Failed(format!("it does not differ any more: {why}")),
@@ -89,6 +95,7 @@ fn run(text: &str, at: &Lmtp<'_>) -> Outcome {
 struct Runner<'a> {
     at: &'a Lmtp<'a>,
     unix: bool,
+    proxy: Option<String>,
     sessions: BTreeMap<String, Session>,
     accounts: BTreeMap<String, Account>,
 }
@@ -108,7 +115,7 @@ enum Link {
 
 impl<'a> Runner<'a> {
     fn new(at: &'a Lmtp<'a>) -> Self {
-        Self { at, unix: false, sessions: BTreeMap::new(), accounts: BTreeMap::new() }
+        Self { at, unix: false, proxy: None, sessions: BTreeMap::new(), accounts: BTreeMap::new() }
     }
 
     fn all(mut self, text: &str) -> Result<()> {
@@ -120,7 +127,7 @@ impl<'a> Runner<'a> {
         while i < lines.len() {
             let (number, line) = (i + 1, lines[i].trim_end());
             i += 1;
-            let head = ["rfc:", "dovecot:", "socket:"].iter().any(|h| line.starts_with(h));
+            let head = ["rfc:", "dovecot:", "socket:", "proxy:"].iter().any(|h| line.starts_with(h));
             if line.is_empty() || line.starts_with('#') || head {
                 continue;
             }
@@ -200,7 +207,15 @@ impl<'a> Runner<'a> {
                 (_, false) => Link::Tcp(connect(self.at.tcp)?),
             };
             let mut session = Session { stream, input: Vec::new(), pending: String::new(), log: Vec::new() };
-            session.expect("220")?;
+            match self.proxy.as_deref() {
+                // What it is told instead of a greeting is the transcript's.
+                Some("none") => {}
+                Some(line) => {
+                    session.send(format!("{line}\r\n").as_bytes())?;
+                    session.expect("220")?;
+                }
+                None => session.expect("220")?,
+            }
             self.sessions.insert(number.to_owned(), session);
         }
         self.sessions.get_mut(number).context("a session")

@@ -106,6 +106,11 @@ impl Served {
         self.temp.path()
     }
 
+    /// Where it listens under this name (`lmtp`).
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        address(&self.addresses, name)
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()

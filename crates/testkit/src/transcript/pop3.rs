@@ -5,20 +5,21 @@
 //! says must be the `S1:` lines, in their order and nothing else; without any, `+OK` for each line that was sent. An expected
 //! line that begins with `+OK` or `-ERR` names the first words of the server's line, as human text is not compared; any other is
 //! the whole line. `?` is any one word, `...` at the end of a line any rest of it, `$x` binds or must be equal, `...` alone is any number of lines. `S1: closed` is the end of
-//! the connection. `N1:` is a word that must not come. `X: tls 1` goes on in TLS, `X: close 1` cuts the connection. `settings:
+//! the connection. `N1:` is a word that must not come. `X: tls 1` goes on in TLS, `X: close 1` cuts the connection, `X:
+//! unseen 1 3` asks IMAP which messages are. `settings:
 //! NAME=VALUE` wants a server with these settings, by Dovecot's names without `pop3_`.
 
 use super::parse::{Action, ByHand, Expect, Step, Transcript, load};
 use super::run::Outcome;
 use super::{actor, expand};
-use crate::Trust;
 use crate::mail;
 use crate::peer::{Account, Peer};
+use crate::{Trust, Value};
 use anyhow::{Context, Result, bail};
 use culver_imapc::pop3::Pop3;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -151,8 +152,29 @@ impl Runner<'_> {
                 self.sessions.remove(&rest.trim().parse()?);
                 Ok(())
             }
+            "unseen" => self.unseen(rest.trim()),
             "tls" => self.session(rest.trim().parse()?)?.start_tls("localhost", &Trust::Anybody),
             _ => actor::act(what, self.peer, &self.account),
+        }
+    }
+
+    /// Those are the messages that IMAP calls unseen, now or soon: a server may hear later that a session was cut.
+    fn unseen(&self, wanted: &str) -> Result<()> {
+        let mut client = self.peer.log_in(&self.account)?;
+        client.ok("EXAMINE INBOX")?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            client.ok("NOOP")?;
+            let reply = client.ok("SEARCH UNSEEN")?;
+            let found = reply.data("SEARCH").next().context("SEARCH")?.to_vec();
+            let numbers = found.iter().skip(1).filter_map(Value::number).map(|n| n.to_string());
+            let numbers = numbers.collect::<Vec<_>>().join(" ");
+            if numbers == wanted {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("unseen are {numbers:?}, not {wanted:?}");
+            }
         }
     }
 
