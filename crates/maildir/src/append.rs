@@ -58,19 +58,19 @@ impl Core {
         let place = self.place.clone();
         let lock =
             match Dotlock::try_acquire(&dirs.control, &uidlist_lock(), &place.settings.locks, contention) {
-                Ok(Some(lock)) => Some(lock),
+                Ok(Some(lock)) => Ok(lock),
                 Ok(None) => return Ok(Attempt::Busy),
-                Err(_) => None,
+                Err(error) => Err(error),
             };
         if self.read_list(&dirs).map_err(|e| self.failure("reading dovecot-uidlist", e))? == ListNews::Foreign
         {
             self.leave();
             return Err(Refusal::MailboxGone.into());
         }
-        self.take_in_listed(fs, &dirs, lock.is_some())?;
+        self.take_in_listed(fs, &dirs, lock.as_ref().err())?;
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
         let count = requests.iter().map(Vec::len).sum();
-        self.reserve(&dirs, count, lock.is_some()).map_err(|e| self.failure("reserving UIDs", e))?;
+        self.reserve(&dirs, count, lock.as_ref().err()).map_err(|e| self.failure("reserving UIDs", e))?;
         let mut added = Vec::new();
         let mut placed = Placed::default();
         let mut answers = Vec::new();
@@ -90,13 +90,13 @@ impl Core {
         }
         self.settle_floor();
         match lock {
-            Some(lock) => {
+            Ok(lock) => {
                 if self.list_wants_writing() {
                     self.write_list(&dirs);
                 }
                 drop(lock);
             }
-            None => self.list_is_behind(),
+            Err(_) => self.list_is_behind(),
         }
         let uid_next = self.model.snapshot.uid_next;
         self.list.forget_below(uid_next);

@@ -307,8 +307,8 @@ impl Core {
     }
 
     /// Sees to it that so many UIDs from the next one on, once they are given, are not given again after a crash. The caller
-    /// holds the lock, if it `is_held`. An error if nothing can be written down.
-    pub fn reserve(&mut self, dirs: &Dirs<'_>, count: usize, is_held: bool) -> io::Result<()> {
+    /// holds the lock, or is `lockless` since it could not be made. An error if nothing can be written down.
+    pub fn reserve(&mut self, dirs: &Dirs<'_>, count: usize, lockless: Option<&io::Error>) -> io::Result<()> {
         if count == 0 || self.reserves == Reserves::No || self.is_volatile() {
             return Ok(());
         }
@@ -323,8 +323,11 @@ impl Core {
                 return Ok(());
             }
         }
-        if !is_held {
-            return Err(io::Error::other("neither the index nor dovecot-uidlist can be written"));
+        if let Some(error) = lockless {
+            // That there is no room is an answer of its own.
+            return Err(error
+                .raw_os_error()
+                .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error));
         }
         self.list.reserved = end;
         let written = self.rewrite_list(dirs);

@@ -283,10 +283,10 @@ impl Core {
         let place = self.place.clone();
         let lock = Dotlock::try_acquire(&dirs.control, &uidlist_lock(), &place.settings.locks, contention);
         let lock = match lock {
-            Ok(Some(lock)) => Some(lock),
+            Ok(Some(lock)) => Ok(lock),
             Ok(None) => return Ok(Attempt::Busy),
             // Nobody can take it.
-            Err(_) => None,
+            Err(error) => Err(error),
         };
         if self.read_list(&dirs).map_err(|e| self.failure("reading dovecot-uidlist", e))? == ListNews::Foreign
         {
@@ -295,16 +295,16 @@ impl Core {
         }
         let more = self.catch_up(fs, &dirs, &unknown)?;
         unknown.extend(more);
-        let unknown = self.with_lasting_uids(&dirs, unknown, lock.is_some());
+        let unknown = self.with_lasting_uids(&dirs, unknown, lock.as_ref().err());
         self.arrive(&unknown);
         match lock {
-            Some(lock) => {
+            Ok(lock) => {
                 self.write_list(&dirs);
                 if let Err(error) = lock.release() {
                     tracing::warn!(place = %self.label(), %error, "the lock of dovecot-uidlist could not be removed");
                 }
             }
-            None => self.list_is_behind(),
+            Err(_) => self.list_is_behind(),
         }
         self.believe_the_look();
         Ok(Attempt::Done(()))
@@ -349,9 +349,9 @@ impl Core {
     }
 
     /// As [`Self::adopt`] for verbs that are about to give UIDs themselves and hold the lock.
-    pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>, is_held: bool) -> Result<()> {
+    pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>, lockless: Option<&io::Error>) -> Result<()> {
         let found = self.catch_up(fs, dirs, &Unknown::new())?;
-        let found = self.with_lasting_uids(dirs, found, is_held);
+        let found = self.with_lasting_uids(dirs, found, lockless);
         if !found.is_empty() {
             self.arrive(&found);
         }
@@ -360,12 +360,17 @@ impl Core {
     }
 
     /// Those whose UIDs are not given again after a crash; the others are looked for again.
-    fn with_lasting_uids(&mut self, dirs: &Dirs<'_>, mut unknown: Unknown, is_held: bool) -> Unknown {
+    fn with_lasting_uids(
+        &mut self,
+        dirs: &Dirs<'_>,
+        mut unknown: Unknown,
+        lockless: Option<&io::Error>,
+    ) -> Unknown {
         let uid_next = self.model.snapshot.uid_next;
         let listed =
             |core: &Self, e: &Entry| core.list.get(base_of(&e.name)).is_some_and(|l| l.uid >= uid_next);
         let unlisted = unknown.iter().filter(|(e, _)| !listed(self, e)).count();
-        if let Err(error) = self.reserve(dirs, unlisted, is_held) {
+        if let Err(error) = self.reserve(dirs, unlisted, lockless) {
             tracing::warn!(place = %self.label(), %error, "new messages wait: their UIDs can be written down nowhere");
             unknown.retain(|(e, _)| listed(self, e));
             self.doubt = true;

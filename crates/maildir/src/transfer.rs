@@ -71,20 +71,20 @@ pub fn transfer(
     }
     let place = target.place.clone();
     let lock = match Dotlock::try_acquire(&to.control, &uidlist_lock(), &place.settings.locks, contention) {
-        Ok(Some(lock)) => Some(lock),
+        Ok(Some(lock)) => Ok(lock),
         Ok(None) => return Ok(Attempt::Busy),
-        Err(_) => None,
+        Err(error) => Err(error),
     };
     if target.read_list(&to).map_err(|e| target.failure("reading dovecot-uidlist", e))? == ListNews::Foreign {
         target.leave();
         return Err(Refusal::MailboxGone.into());
     }
-    target.take_in_listed(fs, &to, lock.is_some())?;
+    target.take_in_listed(fs, &to, lock.as_ref().err())?;
     target.read_letters(&to).map_err(|e| target.failure("reading dovecot-keywords", e))?;
 
-    let reserved = target.reserve(&to, items.len(), lock.is_some());
+    let reserved = target.reserve(&to, items.len(), lock.as_ref().err());
     reserved.map_err(|e| target.failure("reserving UIDs", e))?;
-    if how == Transfer::Move && lock.is_some() {
+    if how == Transfer::Move && lock.is_ok() {
         target.letters_first(&to, &items);
     }
     let mut batch = Batch { from: &from, to: &to, how, elsewhere: None, done: Vec::new() };
@@ -135,13 +135,13 @@ pub fn transfer(
     target.commit(keyword_ops(added).chain(ops).collect());
     target.settle_floor();
     match lock {
-        Some(lock) => {
+        Ok(lock) => {
             if target.list_wants_writing() {
                 target.write_list(&to);
             }
             drop(lock);
         }
-        None => target.list_is_behind(),
+        Err(_) => target.list_is_behind(),
     }
     let uid_next = target.model.snapshot.uid_next;
     target.list.forget_below(uid_next);

@@ -66,6 +66,8 @@ enum Damage {
     Longer,
     Gone,
     Folder,
+    /// There, and nobody can open it, not even root: a link to itself.
+    Unreadable,
     Swapped,
 }
 
@@ -79,7 +81,7 @@ impl Damage {
         let flips = (0..octets).filter(interesting);
         let flips = flips.map(|at| Self::Flip(at, if at % 2 == 0 { 0xFF } else { 1 }));
         let cuts = (0..octets).filter(interesting).map(Self::Cut);
-        let whole = [Self::Zeros, Self::Longer, Self::Gone, Self::Folder, Self::Swapped];
+        let whole = [Self::Zeros, Self::Longer, Self::Gone, Self::Folder, Self::Unreadable, Self::Swapped];
         flips.chain(cuts).chain(whole).collect()
     }
     fn apply(self, path: &Path, other: &Path) {
@@ -89,8 +91,11 @@ impl Damage {
             Self::Cut(at) => octets.truncate(at),
             Self::Zeros => octets.fill(0),
             Self::Longer => octets.extend_from_slice(b"something that nobody wrote here"),
-            Self::Gone | Self::Folder => {
+            Self::Gone | Self::Folder | Self::Unreadable => {
                 remove(path);
+                if matches!(self, Self::Unreadable) {
+                    std::os::unix::fs::symlink(path, path).unwrap();
+                }
                 if matches!(self, Self::Folder) {
                     fs::create_dir(path).unwrap();
                 }

@@ -61,6 +61,11 @@ pub struct Opened {
 pub fn open(dir: &Dir<'_>, name: &[u8], magic: &[u8; 8], owner: Owner) -> io::Result<Opened> {
     let file = match dir.open_write(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => dir.create_new(name)?,
+        Err(e) if is_shut(&e) => {
+            dir.unlink(name)?;
+            let file = dir.create_new(name)?;
+            return Ok(Opened { generation: begin(&file, magic, owner)?, file, found: Found::Foreign });
+        }
         other => other?,
     };
     let mut head = [0; HEAD as usize];
@@ -68,13 +73,26 @@ pub fn open(dir: &Dir<'_>, name: &[u8], magic: &[u8; 8], owner: Owner) -> io::Re
     if let Some(generation) = decode(&head[..len], magic, owner) {
         return Ok(Opened { file, generation, found: Found::Ours });
     }
+    let generation = begin(&file, magic, owner)?;
+    Ok(Opened { file, generation, found: if len == 0 { Found::Missing } else { Found::Foreign } })
+}
+
+/// Nothing but a new head.
+fn begin(file: &File, magic: &[u8; 8], owner: Owner) -> io::Result<[u8; 8]> {
     let mut generation = [0; 8];
     if getrandom::fill(&mut generation).is_err() {
         generation = crate::clock::now().nanoseconds.to_le_bytes().repeat(2).try_into().unwrap_or_default();
     }
     file.truncate(0)?;
     file.write_all_at(&encode(magic, generation, owner), 0)?;
-    Ok(Opened { file, generation, found: if len == 0 { Found::Missing } else { Found::Foreign } })
+    Ok(generation)
+}
+
+/// Can what has this name not be opened, by what it is or by its modes?
+fn is_shut(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let by_name = [Errno::LOOP, Errno::ACCESS, Errno::PERM, Errno::NXIO];
+    e.raw_os_error().is_some_and(|n| by_name.iter().any(|s| s.raw_os_error() == n))
 }
 
 /// The head as octets.
