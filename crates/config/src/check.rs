@@ -2,7 +2,9 @@
 
 use crate::Parsed;
 use crate::problem::Problem;
-use crate::settings::{Directory, ForwardMethod, Pop3, Pop3Delete, Serves, Settings, Source, SpecialUse};
+use crate::settings::{
+    Directory, ForwardMethod, ForwardTls, Pop3, Pop3Delete, Serves, Settings, Source, SpecialUse,
+};
 use culver_base::{Keyword, UidlFormat};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -288,6 +290,21 @@ pub fn check(parsed: &mut Parsed) {
             "senders cannot be rewritten without a secret".to_owned(),
             "write `srs_secret = \"a long random text\"`",
         );
+    }
+    let host = forward.relay.rsplit_once(':').map_or("", |(host, _)| host);
+    let near = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    if !forward.user.is_empty() && forward.tls == ForwardTls::Off && !near {
+        error(
+            "deliver.forward.user",
+            "the password would cross the network in the clear".to_owned(),
+            "write `tls = \"starttls\"`",
+        );
+    }
+    if !forward.user.is_empty() && forward.password.is_empty() {
+        error("deliver.forward.user", "there is no password for it".to_owned(), "write `password`");
+    }
+    if !absolute(&forward.ca_file) {
+        error("deliver.forward.ca_file", "this is not an absolute path".to_owned(), "write it from the root");
     }
     if forward.method == ForwardMethod::Smtp && !forward.relay.contains(':') {
         error("deliver.forward.relay", "the relay has no port".to_owned(), "write \"127.0.0.1:25\"");

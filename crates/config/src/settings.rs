@@ -683,6 +683,18 @@ choice! {
     } default Smtp
 }
 
+choice! {
+    /// TLS to the MTA that takes forwarded mail.
+    ForwardTls {
+        /// None.
+        "off" => Off,
+        /// By STARTTLS.
+        "starttls" => StartTls,
+        /// From the first octet.
+        "implicit" => Implicit,
+    } default Off
+}
+
 section! {
     /// Forwarding: mail for addresses elsewhere is handed to the MTA, which has the queue.
     Forward {
@@ -690,8 +702,17 @@ section! {
         /// server to do: for machines where mail comes by `culver deliver` only, or with `sandbox = false`; with LMTP and the sandbox
         /// the server does not start. `off`: routes that lead elsewhere wait.
         method: ForwardMethod = ForwardMethod::Smtp, Reload, "\"off\"";
-        /// The MTA's host and port. It must relay for this machine.
+        /// The MTA's host and port. It must relay for this machine, or for `user`.
         relay: String = "127.0.0.1:25".to_owned(), Reload, "\"mail.example.org:25\"";
+        /// TLS to it: `starttls` (port 25 or 587), without which nothing is sent, `implicit` (port 465), or `off`. Its certificate must be
+        /// for the host of `relay`.
+        tls: ForwardTls = ForwardTls::Off, Reload, "\"starttls\"";
+        /// The authorities that its certificate must come from. Empty: those of the system.
+        ca_file: PathBuf = PathBuf::new(), Reload, "\"/etc/ssl/mail-ca.pem\"";
+        /// The name to log in there, by AUTH PLAIN or LOGIN. Empty: none.
+        user: String = String::new(), Reload, "\"culver\"";
+        /// And the password.
+        password: String = String::new(), Reload, "\"secret\"";
         /// The program of the MTA.
         sendmail: PathBuf = PathBuf::from("/usr/sbin/sendmail"), Reload, "\"/usr/lib/sendmail\"";
         /// A message with more Received fields than this goes in circles and is not forwarded (RFC 5321 §6.3: at least 100).

@@ -4,9 +4,11 @@ use crate::parts::hostname;
 use culver_config::Settings;
 use culver_config::settings as set;
 use culver_deliver::answer::OverQuota;
+use culver_deliver::client::{Login, Tls};
 use culver_deliver::srs::Srs;
 use culver_deliver::{
-    Deliver, DeliveredTo, Forwarder, Method, Missing, Quota, Settings as DeliverSettings, Shelf,
+    Deliver, DeliveredTo, Forwarder, Method, Missing, Quota, Relay, Secure, Settings as DeliverSettings,
+    Shelf,
 };
 use culver_directory::Directory;
 use culver_events::Events;
@@ -51,11 +53,27 @@ pub fn deliver(
 fn forwarder(f: &set::Forward, host: String) -> Forwarder {
     let srs = (!f.srs_domain.is_empty()).then(|| Srs::new(&f.srs_secret, &f.srs_domain));
     let method = match f.method {
-        set::ForwardMethod::Smtp => Method::Smtp(f.relay.clone()),
+        set::ForwardMethod::Smtp => Method::Smtp(relay(f)),
         set::ForwardMethod::Sendmail => Method::Sendmail(f.sendmail.clone()),
         set::ForwardMethod::Off => Method::Off,
     };
     Forwarder { method, srs, hops: f.max_hops, patience: f.timeout, host }
+}
+
+fn relay(f: &set::Forward) -> Relay {
+    let host = f.relay.rsplit_once(':').map_or(f.relay.as_str(), |(host, _)| host);
+    let tls = || Tls {
+        name: host.trim_matches(['[', ']']).to_owned(),
+        config: culver_directory::tls::client(&f.ca_file)
+            .map_err(|why| format!("deliver.forward.ca_file: {why}")),
+    };
+    let tls = match f.tls {
+        set::ForwardTls::Off => Secure::No,
+        set::ForwardTls::StartTls => Secure::StartTls(tls()),
+        set::ForwardTls::Implicit => Secure::Implicit(tls()),
+    };
+    let login = Login { user: f.user.clone(), password: f.password.clone() };
+    Relay { address: f.relay.clone(), tls, login: Some(login).filter(|login| !login.user.is_empty()) }
 }
 
 /// What serves LMTP.

@@ -370,6 +370,7 @@ impl Job<'_> {
             utf8: international,
             head: "",
             message: &self.message,
+            login: None,
             patience: Duration::from_secs(300),
         };
         let io = store.io();

@@ -4,7 +4,7 @@
 //! it, and too many Received fields. A bounce (`<>`) stays one: its sender is never rewritten.
 
 use crate::answer;
-use crate::client::{self, Dialect, Send};
+use crate::client::{self, Dialect, Login, Send, Tls};
 use crate::message::{Message, Pieces};
 use crate::srs::Srs;
 use crate::trace::{Envelope, delivered_to};
@@ -20,11 +20,39 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+/// A server that takes mail by SMTP.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// Host and port.
+    pub address: String,
+    /// When TLS begins, if at all.
+    pub tls: Secure,
+    /// Who we are there.
+    pub login: Option<Login>,
+}
+
+/// TLS to the MTA.
+#[derive(Clone, Debug)]
+pub enum Secure {
+    /// None.
+    No,
+    /// By STARTTLS.
+    StartTls(Tls),
+    /// From the first octet.
+    Implicit(Tls),
+}
+
+impl From<String> for Relay {
+    fn from(address: String) -> Self {
+        Self { address, tls: Secure::No, login: None }
+    }
+}
+
 /// How mail is handed to the MTA.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Method {
-    /// By SMTP to this host and port.
-    Smtp(String),
+    /// By SMTP to this server.
+    Smtp(Relay),
     /// By the program `sendmail`, which is started for each message.
     Sendmail(PathBuf),
     /// Not at all: routes that forward are refused for now.
@@ -118,6 +146,7 @@ impl Forwarder {
                     utf8: envelope.utf8 || international,
                     head,
                     message,
+                    login: relay.login.as_ref(),
                     patience: self.patience,
                 };
                 self.by_smtp(relay, io, &what).await
@@ -132,11 +161,15 @@ impl Forwarder {
         })
     }
 
-    async fn by_smtp(&self, relay: &str, io: &Arc<Io>, what: &Send<'_>) -> std::io::Result<Reply> {
-        let connected = timeout(self.patience, TcpStream::connect(relay)).await;
+    async fn by_smtp(&self, relay: &Relay, io: &Arc<Io>, what: &Send<'_>) -> std::io::Result<Reply> {
+        let connected = timeout(self.patience, TcpStream::connect(&relay.address)).await;
         let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
-        client::send(stream, Dialect::Smtp, io.clone(), what).await
+        match &relay.tls {
+            Secure::No => client::send(stream, Dialect::Smtp, io.clone(), what).await,
+            Secure::StartTls(tls) => client::send_by_starttls(stream, tls, io.clone(), what).await,
+            Secure::Implicit(tls) => client::send_in_tls(stream, tls, io.clone(), what).await,
+        }
     }
 
     /// RFC 5321 says nothing of it; every MTA has it: `-f` the sender, `-i` no dot ends the message.

@@ -26,7 +26,7 @@ pub mod srs;
 mod trace;
 
 pub use deliver::{Deliver, Settings};
-pub use forward::{Forwarder, Method};
+pub use forward::{Forwarder, Method, Relay, Secure};
 pub use message::{Incoming, Message};
 pub use notice::Notice;
 pub use quota::{NoQuota, Quota, Verdict};

@@ -405,7 +405,7 @@ fn forwarding() -> People {
 #[tokio::test]
 async fn forwards_go_to_the_mta() {
     let (at, heard) = mta(&[]).await;
-    let house = House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(at));
+    let house = House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(at.into()));
     let replies = house.send(&message("Subject: x\r\n\r\n.dot\r\nend"), &["away@example.org"]).await;
     assert_eq!(codes(&replies), [250]);
     let heard = heard.await.unwrap();
@@ -423,7 +423,7 @@ async fn forwards_go_to_the_mta() {
 async fn a_copy_stays_and_senders_are_rewritten() {
     let (at, heard) = mta(&[]).await;
     let house = House::new(forwarding(), Arc::new(NoQuota), |d| {
-        d.forwarder.method = Method::Smtp(at);
+        d.forwarder.method = Method::Smtp(at.into());
         d.forwarder.srs = Some(Srs::new("secret", "srs.example.org"));
     });
     assert_eq!(codes(&house.send(&message("\r\n"), &["anna@example.org"]).await), [250]);
@@ -449,12 +449,14 @@ async fn what_the_mta_says_is_what_the_sender_hears() {
         (&[("DATA", "250 what")], "451 4.5.0 "),
     ] {
         let (at, _heard) = mta(answers).await;
-        let house = House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(at));
+        let house =
+            House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(at.into()));
         let reply = house.send(&message("\r\n"), &["away@example.org"]).await[0].to_string();
         assert!(reply.starts_with(expected), "{reply}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let house = House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(closed));
+    let house =
+        House::new(forwarding(), Arc::new(NoQuota), |d| d.forwarder.method = Method::Smtp(closed.into()));
     assert_eq!(codes(&house.send(&message("\r\n"), &["away@example.org"]).await), [451]);
     let loops = "Delivered-To: away@example.org\r\n\r\n";
     let reply = house.send(&message(loops), &["away@example.org"]).await[0].to_string();

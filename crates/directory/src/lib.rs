@@ -27,7 +27,7 @@ mod place;
 mod pool;
 mod route;
 pub mod sql;
-mod tls;
+pub mod tls;
 mod token;
 
 pub use account::{Account, Defaults, Layout, MailLocation, QuotaLimits, Secret, Switch};

@@ -1,4 +1,4 @@
-//! TLS to servers that accounts come from.
+//! TLS to servers that accounts come from, and to the one that takes forwarded mail.
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -18,7 +18,7 @@ pub(crate) fn authorities(file: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When the file cannot be read or has none.
-pub(crate) fn client(file: &Path) -> Result<Arc<ClientConfig>, String> {
+pub fn client(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let file = authorities(file);
     let failed = |why: &dyn ToString| format!("{}: {}", file.display(), why.to_string());
     let mut roots = RootCertStore::empty();

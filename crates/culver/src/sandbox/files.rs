@@ -64,6 +64,9 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
         folder_of(&pair.certificate);
         folder_of(&pair.key);
     }
+    if !settings.deliver.forward.ca_file.as_os_str().is_empty() {
+        folder_of(&settings.deliver.forward.ca_file);
+    }
     for directory in &settings.directory {
         if !directory.path.as_os_str().is_empty() {
             // A path with variables (`/etc/users/%d`): from the folder before the first one on.
