@@ -25,6 +25,7 @@ mod place;
 mod pool;
 mod route;
 pub mod sql;
+pub mod system;
 mod tls;
 mod token;
 
