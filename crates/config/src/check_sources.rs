@@ -196,3 +196,40 @@ pub fn forgets_domain(d: &Directory) -> bool {
         && has(&["%n", "%Ln", "username"])
         && !has(&["%u", "%Lu", "%d", "%Ld", "%{user}", "domain"])
 }
+
+/// What is wrong with a source that asks PAM and NSS.
+pub fn system(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
+    let at = |name: &str| format!("{here}.system.{name}");
+    let system = &d.system;
+    if d.domains.is_empty() {
+        let what = "users of the machine have no domain, and logins need one";
+        let instead = "write `domains = [\"example.org\"]` in [[directory]]: anna is then anna@example.org";
+        error(here, what.to_owned(), instead);
+    }
+    if system.pam_service.is_empty() && d.serves != Serves::Accounts {
+        let instead = "name the PAM service, or write `serves = \"accounts\"` in [[directory]]";
+        error(&at("pam_service"), "without a PAM service nobody can log in".to_owned(), instead);
+    }
+    if system.pam_service.contains('/') && !system.pam_service.starts_with('/') {
+        let what = "pam_service is neither a name nor an absolute path";
+        error(&at("pam_service"), what.to_owned(), "write \"culver\", or \"/etc/culver/pam\"");
+    }
+    if system.pam_service.chars().any(|c| c.is_ascii_uppercase()) && !system.pam_service.contains('/') {
+        let what = "PAM knows names of services in small letters only";
+        error(&at("pam_service"), what.to_owned(), "write it and the file's name in small letters");
+    }
+    if !system.user.contains('%') {
+        let what = "user has no variable: everybody would be the same user";
+        error(&at("user"), what.to_owned(), "write \"%n\" or \"%u\"");
+    }
+    if !system.helper.as_os_str().is_empty() && !system.helper.is_absolute() {
+        let what = "helper is not an absolute path";
+        error(&at("helper"), what.to_owned(), "write it from the root: \"/run/culver-pam-helper/socket\"");
+    }
+    if system.workers == 0 || system.workers > 256 {
+        error(&at("workers"), "workers is not between 1 and 256".to_owned(), "write 4");
+    }
+    if system.timeout.is_zero() {
+        error(&at("timeout"), "with timeout = 0 there is never an answer".to_owned(), "write \"30s\"");
+    }
+}

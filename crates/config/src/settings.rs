@@ -14,10 +14,12 @@ use std::time::Duration;
 mod ldap;
 mod oauth2;
 mod pop3;
+mod system;
 
 pub use ldap::{Ldap, LdapScope};
 pub use oauth2::{IntrospectionMode, OAuth2};
 pub use pop3::{Pop3, Pop3Delete, Pop3Language, Pop3s, UidlDuplicates};
+pub use system::System;
 
 section! {
     /// Settings of the server as a whole.
@@ -224,6 +226,8 @@ choice! {
         "ldap" => Ldap,
         /// A provider of tokens.
         "oauth2" => OAuth2,
+        /// The users of this machine, by PAM and NSS.
+        "system" => System,
         /// Every account is the same but for its name.
         "static" => Static,
     } default Builtin
@@ -275,7 +279,8 @@ section! {
     /// A source of accounts, once for each; they are asked in this order. Without any, the built-in directory is the only one.
     Directory {
         /// `builtin`: the directory in `state_dir`, edited by `culver user` and `culver domain`. `passwd-file`: a file as
-        /// Dovecot reads it. `sql`: your own queries. `ldap`: a directory server. `oauth2`: a provider of tokens. `static`: every account is the same but for its name.
+        /// Dovecot reads it. `sql`: your own queries. `ldap`: a directory server. `oauth2`: a provider of tokens. `system`: the users of
+        /// this machine, by PAM and NSS. `static`: every account is the same but for its name.
         source: Source = Source::Builtin, Restart, "\"passwd-file\"";
         /// Its name in the log. Empty: what `source` says.
         name: String = String::new(), Restart, "\"staff\"";
@@ -318,14 +323,15 @@ section! {
         [sql]: Sql;
         [ldap]: Ldap;
         [oauth2]: OAuth2;
+        [system]: System;
         [[domain]]: Domain = Vec::new();
     }
 }
 
 section! {
-    /// What is remembered of a source's answers that is asked over the network or through another process (`sql`, `ldap`,
-    /// `oauth2` with introspection). A
-    /// password that was right before and is wrong now is looked up again, so a changed one counts at once. With binds (`ldap`) a
+    /// What is remembered of a source's answers that is asked over the network or through another process (`sql`, `ldap`, `system`,
+    /// `oauth2` with introspection). A password that was right before and is wrong now is looked up again, so a changed one counts
+    /// at once. With binds (`ldap`) and PAM (`system`) a
     /// right password is remembered too, so an old one may still be let in for `ttl`.
     Cache {
         /// Answers about so many names, of each kind. 0: nothing is remembered.

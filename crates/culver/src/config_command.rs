@@ -40,6 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             if parsed.has_errors() {
                 bail!("{} cannot be used as it is", file.display());
             }
+            for obstacle in crate::system::obstacles(&parsed.settings) {
+                println!("warning: {obstacle}");
+            }
             println!(
                 "{} can be used; settings that differ from the default: {}",
                 file.display(),

@@ -17,6 +17,7 @@ mod serve;
 mod server;
 mod sources;
 mod state_lock;
+mod system;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -62,6 +63,8 @@ enum Command {
     Checkpassword(login::checkpassword::Arguments),
     /// Check a login for PAM; to be run by pam_exec.so with expose_authtok.
     PamExec(login::pam_exec::Arguments),
+    /// The process that asks PAM and NSS for the server (source = "system").
+    PamHelper(culver_helper::Arguments),
     /// Mailbox Routes: where mail for an address goes.
     Route(WithConfig<culver_admin::RouteCommand>),
 }
@@ -119,6 +122,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::PamExec(arguments) => return Ok(login::pam_exec::run(&arguments)),
         // Its exit codes are its own.
         Command::Deliver(_) => {}
+        Command::PamHelper(arguments) => culver_helper::run(&arguments)?,
         Command::Serve(arguments) => serve::run(&arguments)?,
         Command::Demo(arguments) => demo::run(&arguments)?,
         Command::Config(arguments) => config_command::run(&arguments)?,

@@ -5,7 +5,8 @@
 use crate::delivery;
 use crate::quota::ForDelivery;
 use crate::sources;
-pub use crate::sources::directory;
+pub use crate::sources::{directory, directory_with};
+use crate::system::Helpers;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -95,8 +96,13 @@ impl Parts {
     ///
     /// # Errors
     /// When a directory cannot be opened, or the threads cannot be started.
-    pub fn build(settings: &Settings, tls: Option<TlsAcceptor>, events: Events) -> Result<Self> {
-        let directory = directory(settings)?;
+    pub fn build(
+        settings: &Settings,
+        helpers: Helpers,
+        tls: Option<TlsAcceptor>,
+        events: Events,
+    ) -> Result<Self> {
+        let directory = directory_with(settings, helpers)?;
         let store = store(settings)?;
         let io = store.io().clone();
         let store: Arc<dyn Store> = Arc::new(store);

@@ -1,7 +1,7 @@
 //! `culver serve`: from a configuration to a server that runs until SIGTERM.
 //!
 //! In this order, and for a reason: settings, log, sockets (ports below 1024 may need root), certificates (keys may be
-//! root's), then the sandbox, and only then threads, which all inherit it.
+//! root's), the helpers that keep root's rights, then the sandbox, and only then threads, which all inherit it.
 
 use crate::DEFAULT_CONFIG;
 use crate::config_command;
@@ -9,6 +9,7 @@ use crate::doors;
 use crate::parts;
 use crate::sandbox;
 use crate::server::{Reload, Server};
+use crate::system::{self, Helpers};
 use anyhow::{Context, Result};
 use culver_config::Settings;
 use culver_config::settings::ForwardMethod;
@@ -36,9 +37,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     forwarding_works(&settings, &listeners)?;
     parts::make_state_dir(&settings)?;
     raise_descriptors();
+    let helpers = Helpers::start(&settings)?;
+    tell_obstacles(&events, &settings);
     sandbox::enter(&settings, &arguments.config, &events)?;
     let reload = Reload { config: arguments.config.clone() };
-    Server { settings, events, tls, listeners, reload: Some(reload) }.run(|_| Ok(()))
+    Server { settings, helpers, events, tls, listeners, reload: Some(reload) }.run(|_| Ok(()))
 }
 
 /// What the settings' check cannot know: LMTP on a socket of systemd's.
@@ -60,6 +63,21 @@ fn certificates(settings: &Settings) -> Result<Option<TlsAcceptor>> {
     }
     let clients = parts::client_certificates(settings);
     TlsAcceptor::asking(&files, parts::oldest(settings), clients.as_ref()).map(Some).context("TLS")
+}
+
+/// Tells what keeps users of the machine out, while it can still be mended.
+fn tell_obstacles(events: &Events, settings: &Settings) {
+    let mut found = system::obstacles(settings);
+    if system::lacks_rights(settings) {
+        found.push(
+            "the server was not started as root, so the PAM helper that it starts cannot read /etc/shadow: run \
+             culver-pam-helper.service and set directory.system.helper, unless the PAM service needs no root"
+                .to_owned(),
+        );
+    }
+    for text in found {
+        events.emit(Event::message(culver_events::Level::Warning, "system users", text));
+    }
 }
 
 /// A session is a descriptor or two; the soft limit of 1024 is a relic that select(2) left.

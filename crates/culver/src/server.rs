@@ -2,6 +2,7 @@
 
 use crate::parts::{self, Parts};
 use crate::state_lock::StateLock;
+use crate::system::Helpers;
 use crate::{config_command, serve};
 use anyhow::{Context, Result};
 use culver_config::Settings;
@@ -24,6 +25,8 @@ pub struct Reload {
 pub struct Server {
     /// What is to be done.
     pub settings: Settings,
+    /// Who asks PAM and NSS, started with more rights than the server has now.
+    pub helpers: Helpers,
     /// What happened.
     pub events: Events,
     /// Certificates.
@@ -76,7 +79,8 @@ impl Server {
             (Stopper::new(), Tasks::new(events.clone()), Tasks::new(events.clone()));
         // Commands that work on the state folder see that it is in use.
         let _in_use = StateLock::shared(&self.settings.state_dir)?;
-        let parts = Parts::build(&self.settings, self.tls.clone(), events.clone())?;
+        let helpers_of_sources = std::mem::take(&mut self.helpers);
+        let parts = Parts::build(&self.settings, helpers_of_sources, self.tls.clone(), events.clone())?;
         let front = Front {
             tls: self.tls.clone(),
             tasks: sessions.clone(),

@@ -1,6 +1,7 @@
 //! The sources of accounts, as `[[directory]]` describes them.
 
 use crate::passwd::Passwd;
+use crate::system::Helpers;
 use anyhow::{Context as _, Result};
 use culver_config::Settings;
 use culver_config::settings::{self as set, Source};
@@ -21,9 +22,25 @@ use std::sync::Arc;
 /// # Errors
 /// When a source cannot be opened.
 pub fn directory(settings: &Settings) -> Result<Arc<Directory>> {
+    directory_with(settings, Helpers::start(settings)?)
+}
+
+/// The accounts, with helpers that were started before.
+///
+/// # Errors
+/// When a source cannot be opened.
+pub fn directory_with(settings: &Settings, mut helpers: Helpers) -> Result<Arc<Directory>> {
     let mut links = Vec::new();
-    for row in settings.directory.iter().filter(|row| row.source != Source::OAuth2) {
-        links.push(link(source(settings, row)?, row));
+    for (index, row) in settings.directory.iter().enumerate().filter(|(_, row)| row.source != Source::OAuth2)
+    {
+        let source = match row.source {
+            Source::System => {
+                let more = (fields(row), defaults(settings, row));
+                cached(row, Arc::new(helpers.source(settings, (index, row), more)?))
+            }
+            _ => source(settings, row)?,
+        };
+        links.push(link(source, row));
     }
     Ok(Arc::new(Directory::chain(links).with_delimiters(&settings.mail.recipient_delimiter)))
 }
@@ -40,6 +57,7 @@ fn source(settings: &Settings, row: &set::Directory) -> Result<Arc<dyn AccountSo
             Arc::new(Passwd::new(file, row))
         }
         Source::Sql => cached(row, Arc::new(sql(settings, row)?)),
+        Source::System => anyhow::bail!("it needs its helper"),
         Source::Ldap => cached(row, Arc::new(ldap(settings, row)?)),
         Source::OAuth2 => anyhow::bail!("a provider of tokens has no accounts"),
         Source::Static => {

@@ -34,6 +34,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("journal", culver_maildir::fuzz::fuzz_journal),
     ("dovecot_index", culver_maildir::fuzz::fuzz_dovecot_index),
     ("login", culver_directory::fuzz::fuzz_login),
+    ("system_line", culver_directory::fuzz::fuzz_system_line),
     ("passwd_line", culver_directory::fuzz::fuzz_passwd_line),
     ("stored", culver_auth::fuzz::fuzz_stored),
     ("mime_scan", culver_mime::fuzz::scan),

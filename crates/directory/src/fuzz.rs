@@ -1,6 +1,7 @@
 //! Targets for a fuzzer: bytes in, no panic out.
 
 use crate::passwd_file::Line;
+use crate::system::protocol::{Answer, Question};
 use crate::{Defaults, Login, MailLocation, Names, Network};
 
 /// A name that somebody typed.
@@ -16,5 +17,17 @@ pub fn fuzz_passwd_line(data: &[u8]) {
     let _ = (Network::parse(&text), MailLocation::parse(&text, &Names { user: "a@b", home: Some("/h") }));
     if let Some(line) = Line::parse(&text) {
         let _ = line.account("a@example.com", &Defaults::default());
+    }
+}
+
+/// Lines between the server and the helper that asks PAM and NSS.
+pub fn fuzz_system_line(data: &[u8]) {
+    if let Some((id, question)) = Question::parse(data) {
+        let line = question.encode(id);
+        assert!(Question::parse(&line[..line.len() - 1]) == Some((id, question)), "what is written is read");
+    }
+    if let Some((id, answer)) = Answer::parse(data) {
+        let line = answer.encode(id);
+        assert_eq!(Answer::parse(&line[..line.len() - 1]), Some((id, answer)), "what is written is read");
     }
 }

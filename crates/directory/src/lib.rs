@@ -27,6 +27,7 @@ mod place;
 mod pool;
 mod route;
 pub mod sql;
+pub mod system;
 pub mod tls;
 mod token;
 

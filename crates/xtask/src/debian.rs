@@ -35,6 +35,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("swaks", "sends mail to MTAs"),
     ("proftpd-core", "an FTP server that asks PAM, and PAM us"),
     ("pamtester", "asks PAM as SSH would"),
+    ("libpam-wrapper", "PAM modules made for tests"),
+    ("libnss-wrapper", "users of the machine from a file"),
 ];
 
 /// The package that is only unpacked, since Debian has one MTA installed at a time, and the user as which it runs.

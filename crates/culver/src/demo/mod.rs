@@ -9,6 +9,7 @@ mod words;
 
 use crate::parts;
 use crate::server::{Addresses, Server};
+use crate::system::Helpers;
 use anyhow::{Context, Result};
 use culver_auth::scheme;
 use culver_config::Settings;
@@ -67,7 +68,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let socket = UnixPath { path: dir.join("lmtp"), mode: 0o600, uid: None, gid: None };
     listeners.push(Listener::bind_unix("lmtp", &socket).with_context(|| socket.path.display().to_string())?);
     crate::serve::raise_descriptors();
-    let server = Server { settings, events, tls: Some(tls), listeners, reload: None };
+    let server =
+        Server { settings, helpers: Helpers::default(), events, tls: Some(tls), listeners, reload: None };
     server.run(|addresses| ready(&dir, addresses, arguments.users))
 }
 

@@ -5,6 +5,7 @@
 //! account, 75 for what cannot be known now, 77 for a wrong password.
 
 use super::{Sockets, Verdict};
+use crate::system::Helpers;
 use crate::{DEFAULT_CONFIG, config_command, parts, sandbox};
 use anyhow::{Context, Result, bail};
 use culver_auth::{Auth, Memory};
@@ -231,11 +232,12 @@ impl Direct {
     fn new(config: &Path) -> Result<Self> {
         let settings = config_command::read(config)?.settings;
         parts::is_there(&settings)?;
+        let helpers = Helpers::start(&settings)?;
         // What SQLite writes beside its file must be the service user's.
         sandbox::become_keeper(&settings)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let _within = runtime.enter();
-        let directory = parts::directory(&settings)?;
+        let directory = parts::directory_with(&settings, helpers)?;
         let events = Events::none();
         let backends = parts::backends(&settings, directory.clone())?;
         let auth = Auth::build(backends, parts::auth_settings(&settings), events.clone(), Memory::new());
