@@ -20,7 +20,8 @@ const REST: u32 = 12;
 /// No longer than this, in seconds, at all.
 const LONGEST: u32 = 90;
 
-/// Many sessions in IDLE over many accounts, ten each; the memory of one is what all have added by their number.
+/// Many sessions in IDLE over many accounts, ten each, each account with one more before that counts not: the memory of one is
+/// what they have added by their number.
 pub fn memory(run: &mut Run<'_>) -> Result<()> {
     waiting(run, Server::log_in_as)
 }
@@ -32,16 +33,15 @@ pub fn memory_by_tls(run: &mut Run<'_>) -> Result<()> {
 
 fn waiting(run: &mut Run<'_>, log_in: fn(&Server, u32) -> Result<Driver>) -> Result<()> {
     let (sessions, accounts) = (run.sizes.sessions(), run.sizes.accounts);
-    // Each account exists and has been seen once.
-    for n in 1..=accounts {
-        log_in(run.server, n)?.run("SELECT INBOX")?;
-    }
-    held(run, sessions, |server, i| {
+    let idle = |server: &Server, i| {
         let mut driver = log_in(server, 1 + i % accounts)?;
         driver.run("SELECT INBOX")?;
         driver.idle()?;
         Ok(driver)
-    })
+    };
+    let first = (0..accounts).map(|i| idle(run.server, i)).collect::<Result<Vec<_>>>()?;
+    held(run, sessions, idle)?;
+    first.into_iter().try_for_each(leave)
 }
 
 /// Sessions of one account on one large mailbox, all in IDLE after they have seen all flags.
@@ -74,11 +74,12 @@ fn held(run: &mut Run<'_>, sessions: u32, begin: impl Fn(&Server, u32) -> Result
     })?;
     let after = rest(run, REST)?;
     run.probe.figures.memory = Some(after.saturating_sub(before));
-    for mut driver in waiting {
-        driver.done()?;
-        driver.run("LOGOUT")?;
-    }
-    Ok(())
+    waiting.into_iter().try_for_each(leave)
+}
+
+fn leave(mut driver: Driver) -> Result<()> {
+    driver.done()?;
+    driver.run("LOGOUT").map(drop)
 }
 
 /// Memory in KiB once it has not changed by a hundredth for so many seconds.

@@ -221,7 +221,7 @@ pub const ALL: &[Workload] = &[
         .needs(Needs::ProcessAndTls)
         .cold()
         .decides(Decides::MemoryEach),
-    Workload::warm("crowd-memory", "of 100 sessions on 100,000 messages", Goal::None, idle::crowd)
+    Workload::warm("crowd-memory", "session of 100 on 100,000 messages", Goal::None, idle::crowd)
         .needs(Needs::MaildirAndIdle)
         .cold()
         .decides(Decides::MemoryEach),
