@@ -8,6 +8,7 @@ use serde_json::json;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum DomainCommand {
     /// Adds a domain that can have accounts.
+    #[command(visible_alias = "create")]
     Add {
         /// The domain.
         domain: String,
@@ -43,6 +44,7 @@ pub enum DomainCommand {
         json: bool,
     },
     /// Removes a secondary domain, or a domain without accounts and routes.
+    #[command(visible_alias = "delete")]
     Remove {
         /// The domain.
         domain: String,

@@ -2,20 +2,20 @@
 
 use culver_directory::builtin::Problem;
 
-/// Why a verb was not done, and what to do.
+/// Why a verb was not done, and what to do. Each is told whole: none has a source that would be told again.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The directory says no.
     #[error("{0}{hint}", hint = hint(.0))]
-    Directory(#[from] Problem),
+    Directory(Problem),
     /// The password could not be read, or cannot be one.
     #[error("{0}")]
     Password(String),
     /// The stored password given with `--hash` cannot be used.
     #[error("--hash: {0}. Give it as {{SCHEME}}data, such as `doveadm pw` prints")]
-    Hash(#[from] culver_auth::scheme::Unusable),
+    Hash(culver_auth::scheme::Unusable),
     /// The mail location cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Location(#[from] culver_directory::NotALocation),
     /// The running server cannot be asked, or says no.
     #[error("{0}")]
@@ -27,11 +27,23 @@ pub enum AdminError {
     #[error("{0}")]
     Quota(String),
     /// A source of accounts does not answer.
-    #[error("{0}")]
+    #[error(transparent)]
     Outage(#[from] culver_directory::Outage),
     /// No random numbers, or no JSON: never seen.
     #[error("{0} failed: try again")]
     Internal(&'static str),
+}
+
+impl From<Problem> for AdminError {
+    fn from(problem: Problem) -> Self {
+        Self::Directory(problem)
+    }
+}
+
+impl From<culver_auth::scheme::Unusable> for AdminError {
+    fn from(why: culver_auth::scheme::Unusable) -> Self {
+        Self::Hash(why)
+    }
 }
 
 /// The command that helps.

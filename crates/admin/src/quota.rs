@@ -174,10 +174,15 @@ impl QuotaCommand {
                 });
                 lines.collect::<Vec<_>>().join("\n")
             }
-            Self::List { .. } => {
+            Self::List { over, disabled, .. } => {
                 let all: Vec<QuotaView> =
                     answer.as_array().into_iter().flatten().filter_map(|one| read(one).ok()).collect();
-                listed(&all)
+                match (all.is_empty(), *over, *disabled) {
+                    (true, _, true) => "No account is disabled for being over quota".to_owned(),
+                    (true, true, _) => "No account is over its limits".to_owned(),
+                    (true, false, false) => "There are no accounts yet (culver user add)".to_owned(),
+                    (false, ..) => listed(&all),
+                }
             }
         }
     }
@@ -304,9 +309,6 @@ fn shown(view: &QuotaView) -> String {
 }
 
 fn listed(all: &[QuotaView]) -> String {
-    if all.is_empty() {
-        return "There is no such account".to_owned();
-    }
     let mut table = table(["Account", "State", "Full", "Storage", "Messages", "Looked at"]);
     for view in all {
         table.add_row([

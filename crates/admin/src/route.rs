@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum RouteCommand {
     /// Adds a route.
+    #[command(visible_alias = "create")]
     Add {
         /// Its address; *@example.com for all addresses of the domain that nobody has.
         address: String,
@@ -58,6 +59,7 @@ pub enum RouteCommand {
         json: bool,
     },
     /// Removes a route. Mail for its address goes to the account of this name, if there is one, or to the catch-all.
+    #[command(visible_alias = "delete")]
     Remove {
         /// Its address.
         address: String,

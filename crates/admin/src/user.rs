@@ -15,6 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum UserCommand {
     /// Adds an account. Asks for its password.
+    #[command(visible_alias = "create")]
     Add {
         /// Its address, user@domain.
         name: String,
@@ -132,6 +133,7 @@ pub enum UserCommand {
         json: bool,
     },
     /// Removes an account. Its mail stays where it is.
+    #[command(visible_alias = "delete")]
     Remove {
         /// Any of its addresses.
         name: String,

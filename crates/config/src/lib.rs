@@ -19,7 +19,7 @@ pub mod settings;
 mod value;
 
 pub use check::MECHANISMS;
-pub use print::{changes_for_restart, default_file, reference, show};
+pub use print::{changes_for_restart, differing, default_file, reference, show};
 pub use problem::{Problem, Severity};
 pub use section::{Applies, Row};
 pub use settings::Settings;

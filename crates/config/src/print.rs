@@ -231,8 +231,21 @@ pub fn changes_for_restart(old: &Settings, new: &Settings) -> Vec<String> {
     changed
 }
 
+/// How many settings are not what they are without a configuration.
+pub fn differing(settings: &Settings) -> usize {
+    let all = |settings: &Settings| {
+        let mut flat = Flat { values: BTreeMap::new(), path: String::new(), which: |_| true };
+        settings.visit(&mut flat);
+        flat.values
+    };
+    let (ours, default) = (all(settings), all(&Settings::default()));
+    let taken_away = default.keys().filter(|path| !ours.contains_key(*path)).count();
+    taken_away + ours.iter().filter(|(path, value)| default.get(*path) != Some(value)).count()
+}
+
 fn flat(settings: &Settings) -> BTreeMap<String, String> {
-    let mut flat = Flat { values: BTreeMap::new(), path: String::new() };
+    let which = |row: &Row| row.applies == Applies::Restart;
+    let mut flat = Flat { values: BTreeMap::new(), path: String::new(), which };
     settings.visit(&mut flat);
     flat.values
 }
@@ -240,11 +253,12 @@ fn flat(settings: &Settings) -> BTreeMap<String, String> {
 struct Flat {
     values: BTreeMap<String, String>,
     path: String,
+    which: fn(&Row) -> bool,
 }
 
 impl Visitor for Flat {
     fn value(&mut self, row: &Row, printed: String) {
-        if row.applies == Applies::Restart {
+        if (self.which)(row) {
             self.values.insert(format!("{}{}", self.path, row.name), printed);
         }
     }

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             println!(
                 "{} can be used; settings that differ from the default: {}",
                 file.display(),
-                parsed.origins.len()
+                culver_config::differing(&parsed.settings)
             );
         }
         Command::Show => {

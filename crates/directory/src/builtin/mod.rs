@@ -60,10 +60,10 @@ pub enum Problem {
     #[error("The account {0}: {1}")]
     Place(String, crate::NotALocation),
     /// It still has accounts.
-    #[error("The domain {0} still has {1} accounts: remove them first")]
+    #[error("The domain {0} still has accounts ({1}): remove them first")]
     DomainInUse(String, u32),
     /// It still has routes.
-    #[error("The domain {0} still has {1} routes: remove them first")]
+    #[error("The domain {0} still has routes ({1}): remove them first")]
     DomainHasRoutes(String, u32),
     /// Routes deliver to it.
     #[error("Routes still deliver to {0}: {list}. Change or remove them first", list = .1.join(", "))]
