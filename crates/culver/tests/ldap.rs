@@ -48,7 +48,7 @@ fn served(running: &servers::Server, more: &str) -> Served {
     fs::create_dir(temp.path().join("state")).unwrap();
     let uri = format!("ldapi://{}", running.socket.display().to_string().replace('/', "%2F"));
     let text = format!(
-        "state_dir = \"{root}/state\"\nsandbox = false\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
+        "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
          imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nmail.roots = [\"{root}\"]\nauth_socket.master = [{{ path = \"{root}/master\" }}]\n\
          [[directory]]\nsource = \"ldap\"\nname = \"staff\"\ncache.entries = 0\n[directory.ldap]\nuris = [\"{uri}\"]\n\
          bind_dn = \"cn=admin,dc=example,dc=org\"\nbind_password = \"admin secret\"\nbase = \"dc=example,dc=org\"\n\

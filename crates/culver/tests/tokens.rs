@@ -64,7 +64,7 @@ fn served() -> Option<(Served, HashMap<String, String>)> {
     let users = "anna@example.org:{PLAIN}pass:::::\nbert@example.org:{PLAIN}pass:::::\ncarl@example.org:::::::nologin reason=gone_fishing\n";
     fs::write(temp.path().join("users"), users).unwrap();
     let text = format!(
-        "state_dir = \"{root}/state\"\nsandbox = false\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
+        "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
          imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nmail.roots = [\"{root}\"]\n\
          [[directory]]\nsource = \"oauth2\"\nname = \"signed\"\noauth2.keys = [\"{root}/jwks.json\"]\n\
          oauth2.issuers = [\"https://id.example.org/\"]\noauth2.audience = \"mail\"\n\
@@ -165,6 +165,13 @@ fn who_gets_in_with_which_token() {
     let (_, end) = authenticate(&server, "OAUTHBEARER", &bearer("", "anna:broken"));
     assert!(end.starts_with("a NO [UNAVAILABLE]"), "{end}");
     assert!(server.log().contains("asked: it answers 503"), "{}", server.log());
+    // The provider's keys are others now; the fence around the server lets it read the new file.
+    let (rotated, jwks) = (server.dir().join("rotated.json"), server.dir().join("jwks.json"));
+    let (_, end) = authenticate(&server, "OAUTHBEARER", &bearer("", &tokens["two"]));
+    assert!(end.starts_with("a NO"), "{end}");
+    fs::rename(rotated, jwks).unwrap();
+    let (_, end) = authenticate(&server, "OAUTHBEARER", &bearer("", &tokens["two"]));
+    assert!(end.starts_with("a OK"), "{end}\n{}", server.log());
 }
 
 #[test]

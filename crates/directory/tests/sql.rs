@@ -290,3 +290,110 @@ async fn mariadb() {
     slow(Dialect::MySql, &on_socket, "SELECT SLEEP(20) AS password FROM users WHERE name = '%n'").await;
     restart(Dialect::MySql, &on_socket, &mut running).await;
 }
+
+/// An authority, another one, and a certificate for 127.0.0.1 that the first has signed, with its key.
+struct Certificates {
+    authority: PathBuf,
+    other: PathBuf,
+    certificate: String,
+    key: String,
+    _dir: tempfile::TempDir,
+}
+
+fn certificates() -> Certificates {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, other, key) = (authority("ours"), authority("other"), rcgen::KeyPair::generate().unwrap());
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &ours).unwrap().pem();
+    let file = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (authority, other) = (file("ca.pem", ours.pem()), file("other.pem", other.pem()));
+    Certificates { authority, other, certificate, key: key.serialize_pem(), _dir: dir }
+}
+
+/// Over TLS with the right authority; what the log says with a wrong one, and for another name.
+async fn tls(dialect: Dialect, server: &Server, certificates: &Certificates, query: &str) {
+    let ask =
+        async |server: Server| source(dialect, server, query, "").find(&login("anna@example.org")).await;
+    let good = Server { tls: true, authorities: certificates.authority.clone(), ..server.clone() };
+    assert!(ask(good.clone()).await.unwrap().is_some());
+    let other = Server { authorities: certificates.other.clone(), ..good.clone() };
+    let why = ask(other).await.unwrap_err().why;
+    assert!(why.contains("UnknownIssuer") && why.contains("ca_file"), "{why}");
+    let Host::Tcp(_, port) = good.hosts[0] else { panic!("over a socket there is no TLS") };
+    let named = Server { hosts: vec![Host::Tcp("localhost".to_owned(), port)], ..good };
+    let why = ask(named).await.unwrap_err().why;
+    assert!(why.contains("not valid for name"), "{why}");
+}
+
+#[tokio::test]
+async fn postgresql_over_tls() {
+    let certificates = certificates();
+    let files = [("cert.pem", &certificates.certificate[..]), ("key.pem", &certificates.key)];
+    let on = ["-c", "ssl=on", "-c", "ssl_cert_file=@DIR@/cert.pem", "-c", "ssl_key_file=@DIR@/key.pem"];
+    let Some(running) = servers::postgres_with(&files, &on).unwrap() else {
+        println!("not run: PostgreSQL is missing");
+        return;
+    };
+    // The server itself says whether there is TLS.
+    let query = "SELECT password, ssl::text AS note FROM users, pg_stat_ssl WHERE name = '%n' AND pid = pg_backend_pid() AND ssl";
+    running.psql(TABLE).unwrap();
+    running.psql("CREATE ROLE mail LOGIN PASSWORD 'pg secret'; GRANT SELECT ON users TO mail").unwrap();
+    let at = |running: &servers::Server| Server {
+        user: "mail".to_owned(),
+        password: "pg secret".to_owned(),
+        database: "postgres".to_owned(),
+        ..server(vec![Host::Tcp("127.0.0.1".to_owned(), running.port)])
+    };
+    tls(Dialect::PostgreSql, &at(&running), &certificates, query).await;
+    let plain = source(Dialect::PostgreSql, at(&running), query, "");
+    assert_eq!(
+        plain.find(&login("anna@example.org")).await.unwrap(),
+        None,
+        "without the setting there is none"
+    );
+    // A server that has none is not spoken to.
+    let bare = servers::postgres().unwrap().unwrap();
+    let needs = Server { tls: true, authorities: certificates.authority.clone(), ..at(&bare) };
+    let why = source(Dialect::PostgreSql, needs, PASSWORDS, "").find(&login("anna@example.org")).await;
+    let why = why.unwrap_err().why;
+    assert!(why.contains("TLS") && why.contains("support"), "{why}");
+}
+
+#[tokio::test]
+async fn mariadb_over_tls() {
+    let certificates = certificates();
+    let files = [("cert.pem", &certificates.certificate[..]), ("key.pem", &certificates.key)];
+    let on = ["--ssl-cert=@DIR@/cert.pem", "--ssl-key=@DIR@/key.pem"];
+    let Some(running) = servers::mariadb_with(&files, &on).unwrap() else {
+        println!("not run: MariaDB is missing");
+        return;
+    };
+    // This user is let in by TLS alone.
+    let user = "CREATE USER mail@'127.0.0.1' IDENTIFIED BY 'my secret' REQUIRE SSL; GRANT SELECT ON mail.* TO mail@'127.0.0.1'";
+    running.mariadb(&format!("USE mail; {TABLE} {user}")).unwrap();
+    let at = |running: &servers::Server| Server {
+        user: "mail".to_owned(),
+        password: "my secret".to_owned(),
+        database: "mail".to_owned(),
+        ..server(vec![Host::Tcp("127.0.0.1".to_owned(), running.port)])
+    };
+    let query = "SELECT password FROM users WHERE name = '%n'";
+    tls(Dialect::MySql, &at(&running), &certificates, query).await;
+    let why = source(Dialect::MySql, at(&running), query, "").find(&login("anna@example.org")).await;
+    assert!(why.unwrap_err().why.contains("Access denied"));
+    let bare = servers::mariadb().unwrap().unwrap();
+    let needs = Server { tls: true, authorities: certificates.authority.clone(), ..at(&bare) };
+    let why =
+        source(Dialect::MySql, needs, query, "").find(&login("anna@example.org")).await.unwrap_err().why;
+    assert!(why.contains("TLS") || why.contains("SSL") || why.contains("secure"), "{why}");
+}

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -119,8 +120,36 @@ fn postgres_programs() -> Option<PathBuf> {
 /// # Errors
 /// When it does not start.
 pub fn postgres() -> Result<Option<Server>> {
+    postgres_with(&[], &[])
+}
+
+/// Files that a server's user alone may read, in its folder.
+fn write_files(dir: &Path, user: &str, files: &[(&str, &str)]) -> Result<()> {
+    for (name, text) in files {
+        let path = dir.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if rustix::process::geteuid().is_root() {
+            run(Command::new("chown").arg(user).arg(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Arguments with the server's folder in the place of `@DIR@`.
+fn arguments(dir: &Path, more: &[&str]) -> Vec<String> {
+    more.iter().map(|text| text.replace("@DIR@", &dir.display().to_string())).collect()
+}
+
+/// [`postgres`] with these files in its folder and these arguments, in which `@DIR@` is that folder.
+///
+/// # Errors
+/// When it does not start.
+pub fn postgres_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Server>> {
     let Some(bin) = postgres_programs() else { return Ok(None) };
     let temp = folder("postgres")?;
+    write_files(temp.path(), "postgres", files)?;
+    let more = arguments(temp.path(), more);
     let (dir, data) = (temp.path().to_owned(), temp.path().join("data"));
     let mut initdb = as_user("postgres", &bin.join("initdb"));
     initdb.args(["--no-sync", "--username=postgres", "--encoding=UTF8", "--no-locale", "--auth-local=trust"]);
@@ -136,6 +165,7 @@ pub fn postgres() -> Result<Option<Server>> {
             let mut command = as_user("postgres", &program);
             command.arg("-D").arg(&data).arg("-k").arg(&socket).args(["-p", &port.to_string()]);
             command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=8MB"]);
+            command.args(&more);
             command
         },
         move || {
@@ -182,11 +212,21 @@ impl Server {
 /// # Errors
 /// When it does not start.
 pub fn mariadb() -> Result<Option<Server>> {
+    mariadb_with(&[], &[])
+}
+
+/// [`mariadb`] with these files in its folder and these arguments, in which `@DIR@` is that folder.
+///
+/// # Errors
+/// When it does not start.
+pub fn mariadb_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Server>> {
     let program = PathBuf::from("/usr/sbin/mariadbd");
     if !program.exists() {
         return Ok(None);
     }
     let temp = folder("mysql")?;
+    write_files(temp.path(), "mysql", files)?;
+    let more = arguments(temp.path(), more);
     let dir = temp.path().to_owned();
     let (data, socket) = (dir.join("data"), dir.join("socket"));
     let mut install = as_user("mysql", Path::new("/usr/bin/mariadb-install-db"));
@@ -203,7 +243,7 @@ pub fn mariadb() -> Result<Option<Server>> {
             command.args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"]);
             command.args(["--innodb-buffer-pool-size=8M", "--skip-log-bin", "--skip-name-resolve"]);
             command.arg(format!("--datadir={}", data.display()));
-            command.arg(format!("--socket={}", at.display())).arg(format!("--port={port}"));
+            command.arg(format!("--socket={}", at.display())).arg(format!("--port={port}")).args(&more);
             command
         },
         move || {

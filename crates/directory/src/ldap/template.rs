@@ -94,6 +94,23 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is typed is one value of the filter: it has as many conditions as the template.
+        #[test]
+        fn nothing_typed_becomes_a_part_of_a_filter(local in "[^@#/\\s\\p{Cc}.]{1,20}", text in ".{0,60}") {
+            let _ = (Template::parse(&text, Within::Filter).err(), Template::parse(&text, Within::Name).err());
+            let typed = format!("{local}@example.org");
+            let Ok(login) = Login::parse(typed.as_bytes()) else { return Ok(()) };
+            let filter = Template::parse("(&(a=b)(mail=%u))", Within::Filter).unwrap().fill(&login).unwrap();
+            let parts = filter.matches(['(', ')']).count();
+            prop_assert_eq!(parts, 6, "{}", filter);
+            prop_assert!(!filter.contains('*') && ldap3::parse_filter(&filter).is_ok());
+            let value = &filter["(&(a=b)(mail=".len()..filter.len() - 2];
+            prop_assert_eq!(ldap3::ldap_unescape(value).unwrap(), login.as_str());
+        }
+    }
 
     fn filled(text: &str, within: Within, login: &str) -> String {
         let login = Login::parse(login.as_bytes()).unwrap();

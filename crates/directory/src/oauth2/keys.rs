@@ -281,3 +281,24 @@ fn secret(octets: &[u8]) -> Result<Vec<Key>, String> {
     }
     Ok(vec![Key { kid: None, algorithms, key: DecodingKey::from_secret(secret) }])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,200}", header in ".{0,60}", kid in ".{0,20}") {
+            let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+            let _ = Token::parse(&text).err();
+            let _ = Token::parse(&format!("{}.{}.{}", encoded(&header), encoded(&text), encoded(&kid))).err();
+            let whole = serde_json::json!({"alg": "RS256", "kid": kid}).to_string();
+            let token = format!("{}.{}.{}", encoded(&whole), encoded(&text), encoded("x"));
+            let token = Token::parse(&token).map_err(TestCaseError::fail)?;
+            prop_assert_eq!((token.algorithm, token.kid), (Algorithm::RS256, Some(kid)));
+            let _ = (jwk_set(text.as_bytes()).err(), pem(text.as_bytes()).err(), secret(text.as_bytes()).err());
+            let _ = pem(format!("-----BEGIN {header}-----\n{text}\n-----END {header}-----\n").as_bytes()).err();
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl MySql {
             }
         }
         Err(format!(
-            "MySQL cannot be reached ({}): is it running, and are hosts, user and password right?",
+            "MySQL cannot be reached ({}): is it running, and are hosts, user, password, tls and ca_file right?",
             failed.join("; ")
         ))
     }

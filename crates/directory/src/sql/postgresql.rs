@@ -52,7 +52,7 @@ impl PostgreSql {
             }
         }
         Err(format!(
-            "PostgreSQL cannot be reached ({}): is it running, and are hosts, user and password right?",
+            "PostgreSQL cannot be reached ({}): is it running, and are hosts, user, password, tls and ca_file right?",
             failed.join("; ")
         ))
     }
