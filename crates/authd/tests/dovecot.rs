@@ -51,7 +51,9 @@ impl Dovecot {
         start.arg("-F").arg("-c").arg(&conf).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let dovecot = Self { child: start.spawn().unwrap(), dir };
         let until = Instant::now() + Duration::from_secs(20);
-        while std::os::unix::net::UnixStream::connect(dovecot.at("auth-master")).is_err() {
+        // It listens on one after the other.
+        let listens = |name| std::os::unix::net::UnixStream::connect(dovecot.at(name)).is_ok();
+        while !["auth-master", "auth-login", "client"].into_iter().all(listens) {
             assert!(
                 Instant::now() < until,
                 "{}",
