@@ -17,6 +17,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+/// Debian's: its modules are not another one's.
+const PYTHON: &str = "/usr/bin/python3";
+
 const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 
 /// Answers by what stands in the token: `USER:good` is good, at `broken` it breaks, nothing else is good.
@@ -54,12 +57,12 @@ fn served() -> Option<(Served, HashMap<String, String>)> {
     let root = temp.path().display().to_string();
     fs::create_dir(temp.path().join("state")).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../directory/tests/tokens.py");
-    let mut python = Command::new("python3");
+    let mut python = Command::new(PYTHON);
     if !python.args(["-c", "import jwt, cryptography"]).output().is_ok_and(|out| out.status.success()) {
         println!("not run: python3-jwt or python3-cryptography is missing");
         return None;
     }
-    let out = Command::new("python3").arg(script).arg(temp.path()).output().unwrap();
+    let out = Command::new(PYTHON).arg(script).arg(temp.path()).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let users = "anna@example.org:{PLAIN}pass:::::\nbert@example.org:{PLAIN}pass:::::\ncarl@example.org:::::::nologin reason=gone_fishing\n";
     fs::write(temp.path().join("users"), users).unwrap();
@@ -178,6 +181,7 @@ fn who_gets_in_with_which_token() {
 fn curl_and_imaplib_bring_tokens() {
     let Some((server, tokens)) = served() else { return };
     let token = &tokens["p256"];
+    // Asked for XOAUTH2, curl takes OAUTHBEARER all the same where the server has both.
     for mechanism in ["OAUTHBEARER", "XOAUTH2"] {
         let curl = |token: &str| {
             let mut command = Command::new("curl");
@@ -190,22 +194,19 @@ fn curl_and_imaplib_bring_tokens() {
             return;
         };
         assert!(good.status.success(), "{mechanism}: {good:?}\n{}", server.log());
-        assert!(
-            server.log().contains(&format!("login of anna@example.org by {mechanism}")),
-            "{}",
-            server.log()
-        );
+        assert!(server.log().contains("login of anna@example.org by OAUTHBEARER"), "{}", server.log());
         assert!(!curl("bad").unwrap().status.success(), "{mechanism}");
     }
     let program = "import imaplib, sys\nm = imaplib.IMAP4('127.0.0.1', int(sys.argv[1]))\n\
         answer = f'user=anna@example.org\\1auth=Bearer {sys.argv[2]}\\1\\1'.encode()\n\
         print(m.authenticate('XOAUTH2', lambda _: answer))\nprint(m.select())\n";
     let imaplib = |token: &str| {
-        let mut python = Command::new("python3");
+        let mut python = Command::new(PYTHON);
         python.args(["-c", program, &server.imap().port().to_string(), token]).output().unwrap()
     };
     let good = imaplib(token);
     assert!(good.status.success(), "{good:?}");
+    assert!(server.log().contains("login of anna@example.org by XOAUTH2"), "{}", server.log());
     let bad = imaplib("bad");
     assert!(
         !bad.status.success() && String::from_utf8_lossy(&bad.stderr).contains("AUTHENTICATIONFAILED"),

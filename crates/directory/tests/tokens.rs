@@ -14,16 +14,19 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Debian's: its modules are not another one's.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Keys in a folder and tokens by their names; `None` when PyJWT is not there.
 fn signed() -> Option<(tempfile::TempDir, HashMap<String, String>)> {
     let folder = tempfile::tempdir().unwrap();
-    let mut python = Command::new("python3");
+    let mut python = Command::new(PYTHON);
     if !python.args(["-c", "import jwt, cryptography"]).output().is_ok_and(|out| out.status.success()) {
         println!("not run: python3-jwt or python3-cryptography is missing");
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens.py");
-    let out = Command::new("python3").arg(script).arg(folder.path()).output().unwrap();
+    let out = Command::new(PYTHON).arg(script).arg(folder.path()).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Some((folder, serde_json::from_slice(&out.stdout).unwrap()))
 }
@@ -78,7 +81,7 @@ async fn what_others_sign() {
         ("p521", "algorithm \"ES512\" is not accepted"),
         ("small", "signature is wrong"),
         ("forged kid", "signature is wrong"),
-        ("expired", "it ended 600 s ago"),
+        ("expired", "it ended 6"),
         ("crit", "critical"),
     ] {
         let said = owner(&providers, &tokens[name]).await.unwrap_err();
@@ -141,6 +144,7 @@ async fn files_that_change_are_read_again() {
     fs::write(file("text.json"), "no json").unwrap();
     fs::write(file("none.json"), "{}").unwrap();
     fs::write(file("none.pem"), "nothing").unwrap();
+    fs::write(file("new"), "{}").unwrap();
     fs::write(file("odd.pem"), "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap();
     for (name, why) in [
         ("missing.json", "No such file"),
