@@ -12,7 +12,8 @@
 //! * Flags that were acknowledged are there after a kill. They may be lost, to a state that the message had before, by a
 //!   power loss (but not those from before the mailbox was last closed in order), or by a kill or power loss while the
 //!   index could not be written.
-//! * What was acknowledged as expunged does not come back; after a power loss it may, as the message it was.
+//! * What was acknowledged as expunged does not come back; after a power loss it may, as the message it was, but for flags that no
+//!   name tells.
 
 use super::history::{BOXES, FLAGS};
 use culver_snapshot::Snapshot;
@@ -417,6 +418,7 @@ impl Model {
                 .or_else(|| find(&|i| i.uid.is_none() && i.presence == Presence::There))
                 .or_else(|| find(&|i| anew(i) && i.presence == Presence::There))
                 .or_else(|| find(&anew));
+            let mut forgotten = false;
             let mut item = match found {
                 Some(found) => left.remove(found),
                 None => {
@@ -427,6 +429,7 @@ impl Model {
                     match back.filter(|_| after == After::PowerLoss) {
                         Some(back) => {
                             came_back += 1;
+                            forgotten = true;
                             mailbox.expunged.remove(back)
                         }
                         None => {
@@ -441,7 +444,8 @@ impl Model {
                     }
                 }
             };
-            let trust = match (lax, self.hurt) {
+            // The index knows nothing of what was expunged: of one that comes back only the name tells flags.
+            let trust = match (lax, self.hurt || forgotten) {
                 (_, true) => Trust::Nothing,
                 (true, false) => Trust::WhatWasClosed,
                 (false, false) => Trust::All,
