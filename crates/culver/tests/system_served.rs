@@ -222,11 +222,15 @@ fn a_helper_of_its_own() {
     helper.args(["pam-helper", "--listen", &socket, "--owner", "nobody", "--first-valid-uid", "2"]);
     let mut helper = Ended(helper.args(["--service", &format!("{root}/pam.d/mail")]).spawn().unwrap());
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while UnixStream::connect(&socket).is_err() {
-        assert!(std::time::Instant::now() < until, "the helper does not listen");
+    // It is bound first, and given to the server's user then.
+    let is_theirs = || fs::metadata(&socket).is_ok_and(|found| found.uid() == 65534);
+    while !is_theirs() || UnixStream::connect(&socket).is_err() {
+        assert!(
+            std::time::Instant::now() < until,
+            "the helper does not listen, or its socket is not the server's"
+        );
         std::thread::yield_now();
     }
-    assert_eq!(fs::metadata(&socket).unwrap().uid(), 65534);
     works(&server);
     let check = culver(&["config", "check"], &server);
     assert!(!String::from_utf8(check.stdout).unwrap().contains("there is no helper"));
