@@ -3,14 +3,11 @@
 //! In the clear, HTTP/1.1, a connection for each request: such a service stands on the same machine, or behind a proxy that
 //! has TLS. How long it may take is for the caller to say.
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use culver_directory::http::exchange;
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-
-/// The longest answer that is read.
-const LONGEST: usize = 64 * 1024;
 
 /// Where a service is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,12 +49,9 @@ impl Endpoint {
     /// # Errors
     /// When the service cannot be reached or answers with anything but success; the text says why.
     pub async fn post(&self, post: Post<'_>) -> Result<Bytes, String> {
-        let told = |e: hyper::Error| e.to_string();
         let host = self.host.trim_matches(['[', ']']);
         let tcp = TcpStream::connect((host, self.port)).await.map_err(|e| e.to_string())?;
         let _ = tcp.set_nodelay(true);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.map_err(told)?;
         let mut request = Request::post(post.target)
             .header("Host", format!("{}:{}", self.host, self.port))
             .header("User-Agent", post.agent)
@@ -70,25 +64,9 @@ impl Endpoint {
             request = request.header("X-API-Key", header);
         }
         let request = request.body(Full::new(Bytes::from(post.json))).map_err(|e| e.to_string())?;
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(told)?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(format!("it answers {status}"));
-            }
-            let body =
-                Limited::new(answer.into_body(), LONGEST).collect().await.map_err(|e| e.to_string())?;
-            Ok(body.to_bytes())
-        };
-        // The connection moves only while it is looked at.
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(answer);
-        tokio::select! {
-            answer = &mut answer => answer,
-            ended = &mut connection => match ended {
-                Ok(()) => answer.await,
-                Err(why) => Err(why.to_string()),
-            }
+        match exchange(tcp, request).await? {
+            (status, body) if status.is_success() => Ok(body),
+            (status, _) => Err(format!("it answers {status}")),
         }
     }
 }

@@ -87,7 +87,11 @@ impl Endpoint {
     }
 }
 
-async fn exchange(
+/// One request and its answer over a connection that has just been made.
+///
+/// # Errors
+/// When there is no answer, or one of more than 64 KiB.
+pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), String> {

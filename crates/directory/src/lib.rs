@@ -17,7 +17,7 @@ mod directory;
 mod fields;
 mod fixed;
 pub mod fuzz;
-mod http;
+pub mod http;
 pub mod ldap;
 mod location;
 mod login;

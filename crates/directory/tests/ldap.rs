@@ -1,5 +1,5 @@
 //! Accounts from a directory server that is really there: OpenLDAP from Debian's packages.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use async_trait::async_trait;
 use culver_directory::ldap::{Attributes, LdapSource, Proving, Scope, Search, Server, Template, Within};

@@ -447,7 +447,7 @@ async fn tls_to_the_provider() {
     let until = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < until, "openssl s_server does not listen");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     let url = format!("https://127.0.0.1:{port}/userinfo");
     let good = asking(&url, Mode::Auth, &ours, CACHE).verify("x").await;

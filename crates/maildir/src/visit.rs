@@ -168,11 +168,13 @@ impl<'a> Shared<'a> {
     }
 
     fn mailbox(&mut self) -> Result<Dir<'a>> {
-        if self.mailbox.is_none() {
-            let opened = Dirs::open_mailbox(self.fs, &self.batch.place).map(|(_, mailbox)| mailbox);
-            self.mailbox = Some(opened.map_err(|e| self.no_mailbox(e)));
+        if let Some(opened) = &self.mailbox {
+            return opened.clone();
         }
-        self.mailbox.clone().unwrap_or_else(|| Err(Refusal::MailboxGone.into()))
+        let opened = Dirs::open_mailbox(self.fs, &self.batch.place);
+        let opened = opened.map(|(_, mailbox)| mailbox).map_err(|e| self.no_mailbox(e));
+        self.mailbox = Some(opened.clone());
+        opened
     }
 
     fn no_mailbox(&self, e: io::Error) -> Failure {

@@ -179,12 +179,11 @@ async fn what_other_programs_do_is_seen() {
     let files = h.files("");
     let two = files.iter().find(|f| f.starts_with("cur/")).unwrap();
     let one = files.iter().find(|f| f.starts_with("new/") && !f.contains("mda")).unwrap();
-    // mutt reads the first, somebody removes the second; our own flag is still on its way.
+    // mutt answers the first, somebody removes the second; our own flag is still on its way, or has just come.
     m.set_flags(&uids(&[1, 3]), store(FlagChange::Add, "\\Flagged")).await.unwrap();
     let base = one.trim_start_matches("new/");
-    if h.root().join(one).exists() {
-        std::fs::rename(h.root().join(one), h.root().join(format!("cur/{base}:2,R"))).unwrap();
-    }
+    let at = |info: &str| h.root().join(format!("cur/{base}:2,{info}"));
+    std::fs::rename(h.root().join(one), at("R")).or_else(|_| std::fs::rename(at("F"), at("FR"))).unwrap();
     std::fs::remove_file(h.root().join(two)).unwrap();
     m.refresh().await.unwrap();
     assert_eq!(show(&m.snapshot()), "1(\\Answered \\Flagged) 3(\\Flagged)");
