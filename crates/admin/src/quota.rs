@@ -14,6 +14,7 @@ use culver_keeper::{Keeper, Standing, templates};
 use culver_quota::{Limits, State, Usage, percent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub enum QuotaCommand {
         /// Mailboxes.
         #[arg(long, value_name = "NUMBER")]
         mailboxes: Option<String>,
-        /// The language of notices: en, de, fr.
+        /// The language of notices: en, de, fr, or one that `quota.templates` has; `default`.
         #[arg(long)]
         language: Option<String>,
         /// Prints JSON.
@@ -76,6 +77,12 @@ pub enum QuotaCommand {
         /// Prints JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Writes the built-in texts of notices into a folder, to begin with own ones (quota.templates).
+    Template {
+        /// The folder. Files that are there stay as they are.
+        #[arg(long, value_name = "DIR")]
+        export: PathBuf,
     },
     /// Lets an account receive again that was over for too long. If it still is, it has the whole grace time again.
     Enable {
@@ -127,15 +134,11 @@ impl QuotaCommand {
                     }
                 }
                 if let Some(language) = language {
-                    let known = templates::Language::parse(language).is_some() || language == "default";
-                    if !known {
-                        let text = format!("--language {language}: there are notices in en, de and fr");
-                        return Err(AdminError::Quota(text));
-                    }
                     put("language", language.as_str().into());
                 }
                 "quota.set"
             }
+            Self::Template { .. } => "quota.template",
         };
         Ok((verb, arguments))
     }
@@ -146,13 +149,17 @@ impl QuotaCommand {
         | Self::Set { json, .. }
         | Self::Recalc { json, .. }
         | Self::List { json, .. }
-        | Self::Enable { json, .. }) = self;
+        | Self::Enable { json, .. }) = self
+        else {
+            return String::new();
+        };
         if *json {
             return answer.to_string();
         }
         match self {
             Self::Show { .. } => read(answer).map(|view| shown(&view)).unwrap_or_default(),
             Self::Set { .. } => format!("Set the limits of {}", answer["name"].as_str().unwrap_or_default()),
+            Self::Template { .. } => String::new(),
             Self::Enable { name, .. } => match answer["enabled"].as_bool() {
                 Some(true) => format!("{name} receives mail again"),
                 _ => format!("{name} was not disabled for being over quota (culver quota show {name})"),
@@ -380,6 +387,13 @@ impl QuotaVerbs {
         let name = arguments["name"].as_str().unwrap_or_default();
         if name.contains(['@', '#']) {
             self.account(name).await?;
+        }
+        if let Some(language) = arguments["language"].as_str() {
+            let texts = self.keeper.settings().texts.clone();
+            if language != "default" && texts.find(language).is_none() {
+                let there = texts.languages().join(", ");
+                return Err(format!("--language {language}: there are notices in {there} (quota.templates)"));
+            }
         }
         let wanted = arguments.clone();
         let set = self.keeper.set_limits(name, move |limits: &mut SetLimits| {

@@ -70,7 +70,11 @@ pub fn check(parsed: &mut Parsed) {
             }
         }
     }
-    for (name, path) in [("auth.master_users", &s.auth.master_users), ("tls.client_ca", &s.tls.client_ca)] {
+    for (name, path) in [
+        ("auth.master_users", &s.auth.master_users),
+        ("tls.client_ca", &s.tls.client_ca),
+        ("quota.templates", &s.quota.templates),
+    ] {
         if !absolute(path) {
             error(name, format!("{name} is not an absolute path"), "write it from the root");
         }

@@ -799,7 +799,10 @@ section! {
         enabling: Enabling = Enabling::ByHand, Reload, "\"by-itself\"";
         /// The last message below the limit may go beyond it by so much, but never by more than a tenth of the limit.
         last_message: Size = Size(10 << 20), Reload, "\"0\"";
-        /// The language of notices to users who have none of their own: `en`, `de` or `fr`.
+        /// A folder with own texts of notices, `LANGUAGE/STEP.txt`: docs/quota.md. `culver quota template --export` writes the built-in
+        /// ones. Its files are read again at a reload. Empty: the built-in texts.
+        templates: PathBuf = PathBuf::new(), Restart, "\"/etc/culver/quota\"";
+        /// The language of notices to users who have none of their own: `en`, `de`, `fr`, or one that `templates` has.
         language: String = "en".to_owned(), Reload, "\"de\"";
         /// The sender of notices. Empty: postmaster of the account's domain.
         notice_from: String = String::new(), Restart, "\"helpdesk@example.org\"";

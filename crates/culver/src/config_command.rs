@@ -43,6 +43,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             for obstacle in crate::system::obstacles(&parsed.settings) {
                 println!("warning: {obstacle}");
             }
+            let (texts, wrong) = crate::quota_texts::read(&parsed.settings.quota.templates);
+            for what in wrong {
+                println!("warning: {what}");
+            }
+            let language = &parsed.settings.quota.language;
+            if texts.find(language).is_none() {
+                println!(
+                    "warning: quota.language: there are no notices in {language:?}: choose from {}, or add it to quota.templates",
+                    texts.languages().join(", ")
+                );
+            }
             println!(
                 "{} can be used; settings that differ from the default: {}",
                 file.display(),

@@ -12,6 +12,7 @@ mod migrate;
 mod parts;
 mod passwd;
 mod quota;
+mod quota_texts;
 mod sandbox;
 mod serve;
 mod server;

@@ -174,7 +174,9 @@ impl Parts {
 
     /// New sessions get these settings.
     pub fn reload(&self, settings: &Settings) {
-        self.lasting.keeper.set(crate::quota::settings(settings));
+        let (texts, wrong) = crate::quota_texts::read(&settings.quota.templates);
+        crate::quota::tell_wrong(&wrong, &self.lasting.events);
+        self.lasting.keeper.set(crate::quota::settings(settings, texts));
         let auth = auth(settings, &self.lasting);
         let authd = authd(&self.lasting, auth.clone());
         self.auth.0.store(Arc::new(ClientService(authd.clone())));

@@ -1,14 +1,16 @@
 //! Quota in the program: the keeper is put together, delivery asks it, and `culver quota`.
 
-use crate::{WithConfig, config_command, parts, state_lock};
+use crate::{WithConfig, config_command, parts, quota_texts, state_lock};
 use anyhow::Result;
 use async_trait::async_trait;
+use culver_admin::QuotaCommand;
 use culver_base::MailboxName;
 use culver_config::Settings;
 use culver_config::settings as set;
 use culver_deliver::Quota;
 use culver_directory::{Account, Directory};
-use culver_events::Events;
+use culver_events::{Event, Events, Level};
+use culver_keeper::texts::Texts;
 use culver_keeper::{Bystander, Full, InboxNotices, Keeper, KeeperSettings, Verdict, WallClock};
 use culver_maildir::MaildirStore;
 use culver_store::Store;
@@ -26,6 +28,8 @@ pub fn keeper(
 ) -> Result<Arc<Keeper>> {
     parts::make_state_dir(settings)?;
     let builtin = Arc::new(crate::sources::builtin(settings, &set::Directory::default())?);
+    let (texts, wrong) = quota_texts::read(&settings.quota.templates);
+    tell_wrong(&wrong, &events);
     let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
     let notices = Arc::new(InboxNotices::new(store.clone(), from));
     let parts = culver_keeper::Parts {
@@ -37,11 +41,19 @@ pub fn keeper(
         events,
         clock: Arc::new(WallClock),
     };
-    Ok(Arc::new(Keeper::new(parts, self::settings(settings))))
+    Ok(Arc::new(Keeper::new(parts, self::settings(settings, texts))))
+}
+
+/// Logs what cannot be used of an administrator's own texts.
+pub fn tell_wrong(wrong: &[String], events: &Events) {
+    for what in wrong {
+        let text = format!("{what}. The built-in text is used until then (culver config check)");
+        events.emit(Event::message(Level::Warning, "quota", text));
+    }
 }
 
 /// What is kept to.
-pub fn settings(settings: &Settings) -> KeeperSettings {
+pub fn settings(settings: &Settings, texts: Texts) -> KeeperSettings {
     let quota = &settings.quota;
     let some = |n: u64| Some(n).filter(|n| *n > 0);
     let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
@@ -71,7 +83,8 @@ pub fn settings(settings: &Settings) -> KeeperSettings {
             set::OverQuota::Defer => Full::Later,
             set::OverQuota::Reject => Full::Never,
         },
-        language: culver_keeper::templates::Language::parse(&quota.language).unwrap_or_default(),
+        language: texts.find(&quota.language).unwrap_or_default(),
+        texts: Arc::new(texts),
         check_every: seconds(quota.cross_check),
     }
 }
@@ -122,7 +135,8 @@ impl ForProgram {
                 // A caller who may read accounts need not be let into the state folder.
                 opened.inspect_err(|why| tracing::warn!("limits set here are not known: {why:#}")).ok()
             });
-        let settings = self::settings(settings);
+        // It tells nobody anything.
+        let settings = self::settings(settings, Texts::default());
         Self { bystander: Bystander { builtin: builtin.map(Arc::new), settings }, store }
     }
 }
@@ -147,7 +161,15 @@ impl Quota for ForProgram {
 ///
 /// # Errors
 /// When it cannot be done.
-pub fn run(with: &WithConfig<culver_admin::QuotaCommand>) -> Result<()> {
+pub fn run(with: &WithConfig<QuotaCommand>) -> Result<()> {
+    if let QuotaCommand::Template { export } = &with.command {
+        let written = quota_texts::export(export)?;
+        println!(
+            "Wrote {written} texts into {0}. Write quota.templates = \"{0}\" into the configuration and restart",
+            export.display()
+        );
+        return Ok(());
+    }
     let settings = config_command::read(&with.config)?.settings;
     let (verb, arguments) = with.command.request()?;
     let answer = if culver_admin::control::answers(&settings.state_dir) {

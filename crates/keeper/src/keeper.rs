@@ -5,7 +5,7 @@ use crate::hook::{HOOKED, Hooked, Hooks, Told};
 use crate::judge::{self, Coming, reason, state_of};
 use crate::notice::{Notice, Notices};
 use crate::standing::{Alert, Full, Standing, Verdict, place};
-use crate::templates::Language;
+use crate::texts::{Language, Texts};
 use culver_base::MailboxName;
 use culver_directory::builtin::{Builtin, Changed, Kept, KeptAccount, Problem, SetLimits};
 use culver_directory::{Account, Directory, Login};
@@ -51,6 +51,8 @@ pub struct KeeperSettings {
     pub full: Full,
     /// The language of those who have none of their own.
     pub language: Language,
+    /// What users are told.
+    pub texts: Arc<Texts>,
     /// Seconds between two counts of all files of an account; 0 for never.
     pub check_every: i64,
 }
@@ -63,7 +65,8 @@ impl Default for KeeperSettings {
             last_message: 10 << 20,
             extras: Vec::new(),
             full: Full::Later,
-            language: Language::En,
+            language: Language::default(),
+            texts: Arc::default(),
             check_every: 86_400,
         }
     }
@@ -425,8 +428,10 @@ impl Keeper {
         if let Some(told) = pending.iter().rev().find(|told| told.to_user) {
             let settings = self.settings();
             let language = account.extra.get("language").or(language.as_ref());
-            let language = language.and_then(|tag| Language::parse(tag)).unwrap_or(settings.language);
-            let notice = Notice::new(name, language, told.clone(), self.parts.clock.now());
+            let language = language
+                .and_then(|tag| settings.texts.find(tag))
+                .unwrap_or_else(|| settings.language.clone());
+            let notice = Notice::new(name, &settings.texts, language, told.clone(), self.parts.clock.now());
             if let Err(error) = self.parts.notices.notice(&account, notice).await {
                 tracing::warn!(account = %name, %error, "a notice cannot be delivered for now; it is tried again");
                 self.untold.lock().insert(name.to_owned());

@@ -21,6 +21,7 @@ mod keeper;
 mod notice;
 mod standing;
 pub mod templates;
+pub mod texts;
 
 pub use clock::{Clock, WallClock};
 pub use culver_quota::State;

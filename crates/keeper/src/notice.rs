@@ -2,7 +2,7 @@
 
 use crate::hook::Told;
 use crate::standing::place;
-use crate::templates::{Language, text_of};
+use crate::texts::{Language, Texts};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,8 +29,8 @@ pub struct Notice {
 
 impl Notice {
     /// In the words of a language.
-    pub fn new(account: &str, language: Language, told: Told, at: i64) -> Self {
-        let (subject, text) = text_of(account, language, &told);
+    pub fn new(account: &str, texts: &Texts, language: Language, told: Told, at: i64) -> Self {
+        let (subject, text) = texts.text_of(account, &language, &told);
         Self { language, told, subject, text, at }
     }
 

@@ -1,59 +1,52 @@
-//! What users are told, by language and step.
-//!
-//! `{account}`, `{used}`, `{limit}`, `{percent}`, `{until}` and `{days}` stand for what they say. A language that is not
-//! known is English.
+//! The built-in texts of what users are told, by language and step; [`crate::texts`] says which text is taken.
 
-use crate::hook::Told;
-use crate::standing::day;
+/// What stands in texts for something else: the account, what it holds, what it may hold, how full it is, when it will be disabled,
+/// and the days of grace.
+pub const PLACEHOLDERS: [&str; 6] = ["{account}", "{used}", "{limit}", "{percent}", "{until}", "{days}"];
 
-/// A language of notices.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Language {
-    /// English
-    #[default]
+#[derive(Clone, Copy)]
+enum Language {
     En,
-    /// Deutsch
     De,
-    /// Français
     Fr,
 }
 
-impl Language {
-    /// By a tag such as `de`, `de-AT` or `fr_FR.UTF-8`.
-    pub fn parse(tag: &str) -> Option<Self> {
-        let first = tag.split(['-', '_', '.']).next().unwrap_or_default();
-        match first.to_ascii_lowercase().as_str() {
-            "en" => Some(Self::En),
-            "de" => Some(Self::De),
-            "fr" => Some(Self::Fr),
-            _ => None,
-        }
-    }
-
-    /// Its tag.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::De => "de",
-            Self::Fr => "fr",
-        }
+fn language(tag: &str) -> Option<Language> {
+    match tag {
+        "en" => Some(Language::En),
+        "de" => Some(Language::De),
+        "fr" => Some(Language::Fr),
+        _ => None,
     }
 }
 
+/// The built-in text.
+pub(crate) fn built_in(tag: &str, step: &str) -> Option<Template> {
+    language(tag).map(|language| template(language, step))
+}
+
+/// The word for messages.
+pub(crate) fn messages_in(tag: &str) -> Option<&'static str> {
+    Some(match language(tag)? {
+        Language::En | Language::Fr => "messages",
+        Language::De => "Nachrichten",
+    })
+}
+
 /// Subject and text.
-type Template = (&'static str, &'static str);
+pub(crate) type Template = (&'static str, &'static str);
 
 fn template(language: Language, step: &str) -> Template {
     use Language::{De, En, Fr};
     match (step, language) {
-        ("over" | "over-again", En) => (
+        ("over", En) => (
             "Your mailbox is full",
             "Your mailbox {account} is full: it holds {used} of {limit}.\n\n\
              Reading, moving and deleting still work, but new mail that does not fit is held back by the senders'\n\
              servers. If the mailbox is still full on {until}, it will not receive any mail at all any more.\n\n\
              Please delete what you do not need, and empty the trash.\n",
         ),
-        ("over" | "over-again", De) => (
+        ("over", De) => (
             "Ihr Postfach ist voll",
             "Ihr Postfach {account} ist voll: Es enthält {used} von {limit}.\n\n\
              Lesen, Verschieben und Löschen gehen weiterhin, aber neue Nachrichten, die nicht mehr passen, werden von\n\
@@ -61,7 +54,7 @@ fn template(language: Language, step: &str) -> Template {
              keine Nachrichten mehr.\n\n\
              Bitte löschen Sie, was Sie nicht brauchen, und leeren Sie den Papierkorb.\n",
         ),
-        ("over" | "over-again", Fr) => (
+        ("over", Fr) => (
             "Votre boîte aux lettres est pleine",
             "Votre boîte aux lettres {account} est pleine : elle contient {used} sur {limit}.\n\n\
              Lire, déplacer et supprimer restent possibles, mais les nouveaux messages qui ne tiennent plus sont\n\
@@ -149,36 +142,6 @@ pub fn size(octets: u64) -> String {
     }
 }
 
-/// Subject and text of what an account is told.
-pub fn text_of(account: &str, language: Language, told: &Told) -> (String, String) {
-    let (subject, text) = template(language, &told.step);
-    let messages = match language {
-        Language::En => "messages",
-        Language::De => "Nachrichten",
-        Language::Fr => "messages",
-    };
-    let of =
-        |part: u64, whole: Option<u64>| whole.map(|whole| u128::from(part) * 100 / u128::from(whole.max(1)));
-    // The fuller of the two is what it is about.
-    let by_messages = of(told.messages, told.messages_limit) > of(told.storage, told.storage_limit);
-    let (used, limit) = if by_messages {
-        let count = |n: u64| format!("{n} {messages}");
-        (count(told.messages), count(told.messages_limit.unwrap_or(0)))
-    } else {
-        (size(told.storage), told.storage_limit.map_or_else(|| "-".to_owned(), size))
-    };
-    let until = told.until.and_then(|until| u64::try_from(until).ok()).map(day).unwrap_or_default();
-    let fill = |text: &str| {
-        text.replace("{used}", &used)
-            .replace("{limit}", &limit)
-            .replace("{percent}", &told.percent.to_string())
-            .replace("{until}", &until)
-            .replace("{days}", &told.grace_days().to_string())
-            .replace("{account}", account)
-    };
-    (fill(subject), fill(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,39 +157,6 @@ mod tests {
             (u64::MAX, "16777215.9 TiB"),
         ] {
             assert_eq!(size(octets), text);
-        }
-    }
-
-    #[test]
-    fn languages() {
-        assert_eq!(Language::parse("de_AT.UTF-8"), Some(Language::De));
-        assert_eq!(Language::parse("FR"), Some(Language::Fr));
-        assert_eq!(Language::parse("tlh"), None);
-    }
-
-    #[test]
-    fn nothing_is_left_to_fill_in() {
-        for language in [Language::En, Language::De, Language::Fr] {
-            for step in ["warned", "over", "over-again", "below", "disabled", "enabled"] {
-                let told = Told {
-                    step: step.to_owned(),
-                    threshold: 0,
-                    until: Some(0),
-                    by: None,
-                    at: 0,
-                    percent: 91,
-                    storage: 91,
-                    messages: 5,
-                    storage_limit: Some(100),
-                    messages_limit: None,
-                    to_user: true,
-                    grace: 432_000,
-                };
-                let (subject, text) = text_of("u@example.org", language, &told);
-                assert!(!subject.contains('{') && !text.contains('{'), "{subject}\n{text}");
-                assert!(text.contains("u@example.org"));
-                assert!(text.lines().all(|l| l.len() < 200));
-            }
         }
     }
 }

@@ -67,6 +67,9 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
     if !settings.deliver.forward.ca_file.as_os_str().is_empty() {
         folder_of(&settings.deliver.forward.ca_file);
     }
+    if !settings.quota.templates.as_os_str().is_empty() {
+        folder_of(&settings.quota.templates.join("x"));
+    }
     for directory in &settings.directory {
         if !directory.path.as_os_str().is_empty() {
             // A path with variables (`/etc/users/%d`): from the folder before the first one on.
