@@ -68,7 +68,7 @@ fn served() -> Option<(Served, HashMap<String, String>)> {
     fs::write(temp.path().join("users"), users).unwrap();
     let text = format!(
         "state_dir = \"{root}/state\"\nlog.file = \"{root}/log\"\nauth.failure_delay = \"0s\"\n\
-         imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\nmail.roots = [\"{root}\"]\n\
+         imap.listen = [\"127.0.0.1:0\"]\nimaps.listen = []\npop3.listen = [\"127.0.0.1:0\"]\npop3s.listen = []\nmail.roots = [\"{root}\"]\n\
          [[directory]]\nsource = \"oauth2\"\nname = \"signed\"\noauth2.keys = [\"{root}/jwks.json\"]\n\
          oauth2.issuers = [\"https://id.example.org/\"]\noauth2.audience = \"mail\"\n\
          [[directory]]\nsource = \"oauth2\"\nname = \"asked\"\noauth2.introspection_url = \"http://{}/\"\n\
@@ -175,6 +175,59 @@ fn who_gets_in_with_which_token() {
     fs::rename(rotated, jwks).unwrap();
     let (_, end) = authenticate(&server, "OAUTHBEARER", &bearer("", &tokens["two"]));
     assert!(end.starts_with("a OK"), "{end}\n{}", server.log());
+}
+
+/// By POP3 (RFC 5034 §4): the same tokens, the same refusals, and what RFC 3206 and RFC 2449 §8 call them.
+#[test]
+fn tokens_by_pop3() {
+    let Some((server, tokens)) = served() else { return };
+    let auth = |mechanism: &str, message: &str| {
+        let mut stream = TcpStream::connect(server.pop3().unwrap()).unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let mut line = || lines.next().unwrap().unwrap();
+        assert!(line().starts_with("+OK"));
+        write!(stream, "CAPA\r\n").unwrap();
+        let mut sasl = String::new();
+        loop {
+            match line() {
+                end if end == "." => break,
+                one if one.starts_with("SASL ") => sasl = one,
+                _ => {}
+            }
+        }
+        assert!(sasl.split(' ').any(|name| name == mechanism), "{sasl}");
+        write!(stream, "AUTH {mechanism} {}\r\n", STANDARD.encode(message)).unwrap();
+        let mut answer = line();
+        let challenge = answer.strip_prefix("+ ").map(|text| STANDARD.decode(text).unwrap());
+        if challenge.is_some() {
+            write!(stream, "{}\r\n", if mechanism == "OAUTHBEARER" { "AQ==" } else { "" }).unwrap();
+            answer = line();
+        }
+        // The session goes on, in the state that the answer says.
+        write!(stream, "STAT\r\n").unwrap();
+        assert_eq!(line().starts_with("+OK"), answer.starts_with("+OK"));
+        (challenge.map(|text| String::from_utf8(text).unwrap()), answer)
+    };
+    let xoauth2 = |user: &str, token: &str| format!("user={user}\x01auth=Bearer {token}\x01\x01");
+    for (mechanism, message) in [
+        ("OAUTHBEARER", bearer("anna@example.org", &tokens["RS256"])),
+        ("OAUTHBEARER", bearer("", "bert:good")),
+        ("XOAUTH2", xoauth2("anna@example.org", &tokens["RS256"])),
+    ] {
+        let (challenge, end) = auth(mechanism, &message);
+        assert!(challenge.is_none() && end.starts_with("+OK"), "{mechanism}: {end}\n{}", server.log());
+    }
+    let (challenge, end) = auth("OAUTHBEARER", &bearer("anna@example.org", &tokens["expired"]));
+    let challenge: serde_json::Value = serde_json::from_str(&challenge.unwrap()).unwrap();
+    assert_eq!(challenge["status"], "invalid_token");
+    assert!(end.starts_with("-ERR [AUTH]"), "{end}");
+    let (challenge, end) = auth("XOAUTH2", &xoauth2("anna@example.org", "bad"));
+    assert!(challenge.unwrap().contains("\"status\":\"401\"") && end.starts_with("-ERR [AUTH]"), "{end}");
+    // As somebody else, and while the provider cannot be asked.
+    let (_, end) = auth("OAUTHBEARER", &bearer("bert@example.org", "anna:good"));
+    assert!(end.starts_with("-ERR [AUTH]"), "{end}");
+    let (_, end) = auth("OAUTHBEARER", &bearer("", "anna:broken"));
+    assert!(end.starts_with("-ERR [SYS/TEMP]"), "{end}");
 }
 
 #[test]
