@@ -629,9 +629,9 @@ impl Keeper {
         work: impl FnOnce(&Builtin) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let builtin = self.parts.builtin.clone();
-        let path = builtin.path().to_owned();
+        let beside = builtin.clone();
         let done = tokio::task::spawn_blocking(move || work(&builtin)).await;
-        done.unwrap_or_else(|why| Err(Problem::Database { path, why: why.to_string() }))
+        done.unwrap_or_else(|why| Err(beside.failed(why)))
     }
 
     fn failed(&self, doing: &str, problem: &Problem) {
