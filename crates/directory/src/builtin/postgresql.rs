@@ -142,14 +142,19 @@ impl Server {
     fn begin(&self) -> Result<(Lent<Connection>, Session), Error> {
         loop {
             let (lent, session) = self.lend()?;
-            let patience = PATIENCE.min(session.limit).as_millis();
+            // Less than the statement may last, so that the words are about the lock.
+            let patience = PATIENCE.min(session.limit * 9 / 10).as_millis();
             let begin =
                 format!("BEGIN; SET LOCAL lock_timeout = {patience}; SELECT pg_advisory_xact_lock({LOCK})");
             match session.batch(&begin) {
                 Ok(()) => return Ok((lent, session)),
                 // Whoever is here again has a new one.
                 Err(Error::Broken(_)) if lent.used => self.shared.pool.clear(),
-                // The transaction is aborted; so is the connection, when it is dropped.
+                // The transaction is aborted, and the connection is dropped with it.
+                Err(Error::Said(why)) if why.contains("55P03") => {
+                    let hint = "somebody else has been changing accounts for too long: see pg_stat_activity";
+                    return Err(Error::Said(format!("{hint} ({why})")));
+                }
                 Err(why) => return Err(why),
             }
         }

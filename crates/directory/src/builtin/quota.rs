@@ -35,6 +35,8 @@ pub struct Kept {
     pub switched: bool,
     /// Steps of which the user and the administrator have still to be told, in the keeper's words.
     pub pending: String,
+    /// Until when one of the servers is telling them; 0 for none of them.
+    pub telling: i64,
     /// Octets, when it was last looked at.
     pub storage: u64,
     /// Messages.
@@ -48,7 +50,7 @@ pub struct Kept {
 /// An account with what is kept of it.
 pub type KeptAccount = (String, Kept);
 
-const SELECT: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked FROM quota_state";
+const SELECT: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked, telling FROM quota_state";
 
 fn kept(row: &Row) -> Result<KeptAccount, Error> {
     let count = |column| Ok::<u64, Error>(u64::try_from(row.get::<i64>(column)?).unwrap_or(0));
@@ -64,6 +66,7 @@ fn kept(row: &Row) -> Result<KeptAccount, Error> {
             messages: count(7)?,
             seen: row.get(8)?,
             checked: row.get(9)?,
+            telling: row.get(10)?,
         },
     ))
 }
@@ -74,11 +77,12 @@ fn one(db: &Db<'_>, name: &str) -> Result<Option<Kept>, Error> {
 }
 
 fn put(db: &Db<'_>, name: &str, kept: &Kept) -> Result<(), Error> {
-    let sql = "INSERT INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    let sql = "INSERT INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked,
+        telling) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
         ON CONFLICT (name) DO UPDATE SET state = excluded.state, percent = excluded.percent, since = excluded.since,
         switched = excluded.switched, pending = excluded.pending, storage = excluded.storage,
-        messages = excluded.messages, seen = excluded.seen, checked = excluded.checked";
+        messages = excluded.messages, seen = excluded.seen, checked = excluded.checked,
+        telling = excluded.telling";
     let values = values![
         name,
         &kept.state,
@@ -90,6 +94,7 @@ fn put(db: &Db<'_>, name: &str, kept: &Kept) -> Result<(), Error> {
         kept.messages,
         kept.seen,
         kept.checked,
+        kept.telling,
     ];
     db.execute(sql, values)?;
     Ok(())

@@ -100,6 +100,7 @@ pub const TABLES: &str = "
         since INTEGER NOT NULL DEFAULT 0,
         switched INTEGER NOT NULL DEFAULT 0,
         pending TEXT NOT NULL DEFAULT '',
+        telling INTEGER NOT NULL DEFAULT 0,
         storage INTEGER NOT NULL DEFAULT 0,
         messages INTEGER NOT NULL DEFAULT 0,
         seen INTEGER NOT NULL DEFAULT 0,

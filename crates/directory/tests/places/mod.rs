@@ -1,6 +1,11 @@
 //! Where a built-in directory can be: a file, or a PostgreSQL that is really there.
 
 #![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what it did not run, and fails by panic"
+)]
 
 use culver_directory::Defaults;
 use culver_directory::builtin::Builtin;
