@@ -100,7 +100,7 @@ pub fn check(service: &str, user: &str, password: &[u8], remote: Option<IpAddr>)
     if !folder.map_or_else(|| FOLDERS.iter().any(|folder| there(folder)), there) {
         let place = folder.unwrap_or(FOLDERS[0]);
         return outage(format!(
-            "there is no {place}/{name}: write that PAM service (docs/system-users.md has one), or name another in \
+            "there is no {place}/{name}: write that PAM service (docs/directory.md has one), or name another in \
              directory.system.pam_service"
         ));
     }
