@@ -161,12 +161,17 @@ fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
 
 /// An account, and whether it is a master user.
 pub(super) fn find_with_master(inner: &Inner, login: &Login) -> Result<Option<(User, bool)>, Problem> {
-    let found = find(inner, login)?;
-    let master = |user: User| {
-        let master = super::logins::is_master(&inner.connection.lock(), &user.name);
-        master.map(|master| (user, master)).map_err(|e| inner.failed(e))
+    let connection = inner.connection.lock();
+    let read = || {
+        // One transaction: each costs eight system calls.
+        let all = connection.unchecked_transaction()?;
+        look(&all, &inner.schemes)?;
+        let Some(user) = select(&all, login)? else { return Ok(None) };
+        let master = super::logins::is_master(&all, &user.name)?;
+        all.commit()?;
+        Ok(Some((user, master)))
     };
-    found.map(master).transpose()
+    read().map_err(|e: rusqlite::Error| inner.failed(e))
 }
 
 pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem> {
