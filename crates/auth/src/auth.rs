@@ -553,7 +553,11 @@ impl Auth {
         let text = match &account.secret {
             Secret::AnyPassword => return Ok(Checked::Right),
             Secret::None => return Ok(Checked::Wrong),
-            Secret::Ask => return source.check(login, password).await,
+            Secret::Ask => {
+                // Clients of the auth sockets need not say whose login it is.
+                let remote = Some(peer.remote.ip()).filter(|ip| !ip.is_unspecified());
+                return source.check(login, password, remote).await;
+            }
             Secret::Stored(text) => text,
         };
         let unusable = |why: &str| {

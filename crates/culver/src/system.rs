@@ -2,7 +2,8 @@
 //! before it is used.
 //!
 //! A helper has the rights of who starts it. So it is started before the server gives its rights up and before the sandbox, in
-//! which no program can be started, closes; it ends when the server's end of its socket is closed.
+//! which no program can be started, closes. What is started is the helper's parent, which starts the helper and another when one has
+//! ended; both end when the server's ends of their sockets are closed.
 
 use anyhow::{Context as _, Result};
 use culver_config::Settings;
@@ -70,7 +71,7 @@ impl Helpers {
 fn start(system: &set::System, least: u32) -> std::io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(["pam-helper", "--workers", &system.workers.to_string()]);
+    command.args(["pam-helper", "--parent", "--workers", &system.workers.to_string()]);
     command.args(["--timeout", &system.timeout.as_secs_f64().to_string()]);
     command.args(["--first-valid-uid", &least.to_string()]);
     if !system.pam_service.is_empty() {

@@ -144,7 +144,17 @@ fn login(name: &str) -> Login {
 }
 
 async fn check(source: &System, user: &str, password: &str) -> Result<Verdict, String> {
-    source.check(&login(user), password.as_bytes()).await.map_err(|why: Outage| why.why)
+    check_from(source, user, password, None).await
+}
+
+async fn check_from(
+    source: &System,
+    user: &str,
+    password: &str,
+    remote: Option<&str>,
+) -> Result<Verdict, String> {
+    let remote = remote.map(|ip| ip.parse().unwrap());
+    source.check(&login(user), password.as_bytes(), remote).await.map_err(|why: Outage| why.why)
 }
 
 #[tokio::test]
@@ -351,6 +361,179 @@ async fn a_module_that_crashes() {
     }
 }
 
+/// The same with the signal that modules in C die of.
+#[tokio::test]
+async fn a_module_with_a_wild_pointer() {
+    let compiler = Command::new("cc").arg("--version").stdin(Stdio::null()).output();
+    if missing() || compiler.is_err() {
+        println!("not run: a module with a wild pointer: there is no cc");
+        return;
+    }
+    let mut machine = Machine::new();
+    let module = "#include <string.h>\n#include <signal.h>\n\
+                  int pam_get_user(void *, const char **, const char *);\n\
+                  int pam_sm_authenticate(void *handle, int flags, int count, const char **words) {\n\
+                      const char *user = 0;\n\
+                      pam_get_user(handle, &user, 0);\n\
+                      if (user && !strcmp(user, \"slow\")) *(volatile int *)16 = 1;\n\
+                      return 25;\n\
+                  }\n\
+                  int pam_sm_setcred(void *handle, int flags, int count, const char **words) { return 25; }\n";
+    fs::write(machine.at("wild.c"), module).unwrap();
+    let mut build = Command::new("cc");
+    build.args([
+        "-shared",
+        "-fPIC",
+        "-w",
+        "-o",
+        &machine.path("wild.so"),
+        &machine.path("wild.c"),
+        "-l:libpam.so.0",
+    ]);
+    assert!(build.status().unwrap().success());
+    // 25 is PAM_IGNORE.
+    let service = format!(
+        "auth required {}\nauth required MATRIX\naccount required pam_permit.so",
+        machine.path("wild.so")
+    );
+    machine.service("mail", &service);
+    machine.start(&["mail"], &["--workers", "1"]);
+    let source = machine.source("mail");
+    for _ in 0..3 {
+        let why = check(&source, "slow", "secret").await.unwrap_err();
+        assert!(why.contains("has ended"), "{why}");
+        assert_eq!(check(&source, "anna", "secret").await, Ok(Verdict::Right));
+    }
+}
+
+/// Where they come from is PAM's rhost, and what Dovecot says beside it.
+#[tokio::test]
+async fn where_they_come_from() {
+    if missing() {
+        return;
+    }
+    let mut machine = Machine::new();
+    fs::write(
+        machine.at("rules"),
+        "+ : anna : 192.0.2.0/24 2001:db8::/32\n+ : bert : culver\n- : ALL : ALL\n",
+    )
+    .unwrap();
+    let access = format!("pam_access.so nodefgroup accessfile={}", machine.path("rules"));
+    machine.service("access", &format!("auth required MATRIX\naccount required {access}"));
+    let told = format!("echo \"$PAM_USER,$PAM_RHOST,$PAM_RUSER,$PAM_TTY\" >> {}", machine.path("told"));
+    let script = machine.script("tell", &told);
+    let service = format!(
+        "auth required pam_exec.so quiet {script}\nauth required MATRIX\naccount required pam_permit.so"
+    );
+    machine.service("telling", &service);
+    machine.start(&["access", "telling"], &[]);
+    let source = machine.source("access");
+    for (user, remote, expected) in [
+        ("anna", Some("192.0.2.7"), Verdict::Right),
+        ("anna", Some("198.51.100.7"), Verdict::Wrong),
+        ("anna", Some("2001:db8::7"), Verdict::Right),
+        ("anna", Some("2001:db9::7"), Verdict::Wrong),
+        ("anna", None, Verdict::Wrong),
+        ("slow", Some("192.0.2.7"), Verdict::Wrong),
+        // Without an address pam_access goes by the terminal.
+        ("bert", None, Verdict::Right),
+        ("bert", Some("192.0.2.7"), Verdict::Wrong),
+    ] {
+        let password = if user == "bert" { "b\tc\\d" } else { "secret" };
+        let found = check_from(&source, user, password, remote).await;
+        assert_eq!(found, Ok(expected), "{user} {remote:?}");
+    }
+    let source = machine.source("telling");
+    for remote in [Some("192.0.2.7"), Some("2001:db8::7"), None] {
+        assert_eq!(check_from(&source, "anna", "secret", remote).await, Ok(Verdict::Right));
+    }
+    let told = fs::read_to_string(machine.at("told")).unwrap();
+    assert_eq!(told, "anna,192.0.2.7,anna,culver\nanna,2001:db8::7,anna,culver\nanna,,anna,culver\n");
+}
+
+/// The processes that this one has started.
+fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// A helper that the server started and that is killed: what it was asked is an outage, and what comes next gets another.
+#[tokio::test]
+async fn a_helper_that_is_killed() {
+    if missing() {
+        return;
+    }
+    let mut machine = Machine::new();
+    rustix::fs::mkfifoat(rustix::fs::CWD, machine.at("fifo"), rustix::fs::Mode::from_raw_mode(0o600))
+        .unwrap();
+    let hang = format!("[ \"$PAM_USER\" = slow ] && read line < {}\nexit 0", machine.path("fifo"));
+    let script = machine.script("hang", &hang);
+    machine.service(
+        "mail",
+        &format!(
+            "auth required pam_exec.so quiet {script}\nauth required MATRIX\naccount required pam_permit.so"
+        ),
+    );
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(CULVER);
+    command.args(["pam-helper", "--parent", "--service", &machine.path("mail")]);
+    command
+        .env("LD_PRELOAD", library("libnss_wrapper.so").unwrap())
+        .env("NSS_WRAPPER_PASSWD", machine.at("passwd"))
+        .env("NSS_WRAPPER_GROUP", machine.at("group"));
+    machine.helper = Some(command.stdin(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap());
+    // The command has the other end too; with it the parent would never see ours close.
+    drop(command);
+    let parent = machine.helper.as_ref().unwrap().id();
+    let source = System::new(machine.settings("mail"), Helper::Started(ours));
+    // Nobody has asked for one yet.
+    assert_eq!(children_of(parent), [0; 0]);
+    assert_eq!(check(&source, "anna", "secret").await, Ok(Verdict::Right));
+    let [first] = children_of(parent)[..] else { panic!("{:?}", children_of(parent)) };
+
+    let open = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(machine.at("fifo"));
+    let (slow, ()) = tokio::join!(check(&source, "slow", "secret"), async {
+        while open().is_err() {
+            tokio::task::yield_now().await;
+        }
+        kill(first);
+    });
+    let why = slow.unwrap_err();
+    assert!(why.contains("it has hung up"), "{why}");
+    // The one after it is there at once, that one's successor after a second.
+    for _ in 0..2 {
+        assert_eq!(check(&source, "anna", "secret").await, Ok(Verdict::Right));
+        assert_eq!(check(&source, "anna", "wrong").await, Ok(Verdict::Wrong));
+        let [next] = children_of(parent)[..] else { panic!("{:?}", children_of(parent)) };
+        assert_ne!(next, first);
+        kill(next);
+        while check(&source, "anna", "secret").await == Ok(Verdict::Right) && children_of(parent) == [next] {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Now it takes longer than anybody waits for: an outage that says so, told without delay to those who come later.
+    let why = loop {
+        match check(&source, "anna", "secret").await {
+            Err(why) if why.contains("again and again") => break why,
+            _ => children_of(parent).into_iter().for_each(kill),
+        }
+    };
+    assert!(why.contains("after a pause"), "{why}");
+    let asked = Instant::now();
+    assert!(check(&source, "anna", "secret").await.is_err());
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    // It ends with the server, also while it pauses.
+    drop(source);
+    let ended = machine.helper.take().unwrap().wait().unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
 #[tokio::test]
 async fn a_helper_that_goes_and_comes_back() {
     if missing() {
@@ -416,7 +599,8 @@ fn the_helpers_socket() {
     }
     // The services are the administrator's to name, not the server's.
     let service = "/tmp/elsewhere/service".to_owned();
-    let question = Question::Password { service, user: "anna".to_owned(), password: b"secret".to_vec() };
+    let question =
+        Question::Password { service, user: "anna".to_owned(), password: b"secret".to_vec(), remote: None };
     let mut stream = UnixStream::connect(machine.at("socket")).unwrap();
     stream.write_all(&question.encode(7)).unwrap();
     let mut line = Vec::new();

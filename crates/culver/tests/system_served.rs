@@ -139,12 +139,22 @@ fn works(server: &Served) {
     assert_eq!(unknown.status.code(), Some(67), "{unknown:?}");
 }
 
-/// The helper processes that this server started.
-fn helpers_of(server: &Served) -> Vec<u32> {
-    let pid = server.pid();
+/// The processes that this one has started: the helpers' parents of a server, the helper of a parent.
+fn children_of(pid: u32) -> Vec<u32> {
     let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let lists = children.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+fn only_child(pid: u32) -> u32 {
+    let children = children_of(pid);
+    let [child] = children[..] else { panic!("{children:?}") };
+    child
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -164,18 +174,71 @@ fn the_helper_that_the_server_starts() {
     chown(temp.path().join("log"), Some(65534), Some(65534)).unwrap();
     let server = Served::on(Path::new(CULVER), temp, &text).unwrap();
     works(&server);
-    let helpers = helpers_of(&server);
-    let [helper] = helpers[..] else { panic!("{helpers:?}") };
+    let parent = only_child(server.pid());
+    let helper = only_child(parent);
+    assert_eq!(fs::metadata(format!("/proc/{parent}")).unwrap().uid(), 0);
     assert_eq!(fs::metadata(format!("/proc/{helper}")).unwrap().uid(), 0);
     assert_eq!(fs::metadata(format!("/proc/{}", server.pid())).unwrap().uid(), 65534);
 
-    // Without the helper: an outage, for logins and for mail, and the log says what to do.
-    let pid = rustix::process::Pid::from_raw(helper.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    // A helper that dies is started again, and the log has a line of it.
+    assert!(!server.log().contains("was started again"), "{}", server.log());
+    kill(helper);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while let Err(why) = log_in(&server, "games@example.org", "secret") {
+        // Whoever asks the one that is just dying.
+        assert!(why.contains("UNAVAILABLE"), "{why}");
+        assert!(std::time::Instant::now() < until, "it is not started again: {}", server.log());
+    }
+    let again = only_child(parent);
+    assert_ne!(again, helper);
+    assert_eq!(server.log().matches("was started again").count(), 1, "{}", server.log());
+    assert!(server.log().contains("(signal: 9 (SIGKILL))"), "{}", server.log());
+    assert!(deliver(&server, "games@example.org").starts_with("250"), "{}", server.log());
+    // The helper does not need its parent.
+    kill(parent);
+    while is_alive(parent) {
+        std::thread::yield_now();
+    }
+    log_in(&server, "games@example.org", "secret").unwrap();
+
+    // Without both: an outage, for logins and for mail, and the log says what to do.
+    kill(again);
+    while is_alive(again) {
+        std::thread::yield_now();
+    }
     let why = log_in(&server, "games@example.org", "secret").map(|_| ()).unwrap_err();
     assert!(why.contains("UNAVAILABLE"), "{why}");
     assert!(deliver(&server, "games@example.org").starts_with("451"), "{}", server.log());
     assert!(server.log().contains("restart culver"), "{}", server.log());
+}
+
+/// pam_access sees the client's address, whatever was remembered of logins from elsewhere.
+#[test]
+fn who_may_come_from_where() {
+    if !possible() {
+        return;
+    }
+    let (temp, text) = folder("", "");
+    let root = temp.path().display().to_string();
+    let service = fs::read_to_string(temp.path().join("pam.d/mail")).unwrap();
+    let access = format!("{service}account required pam_access.so nodefgroup accessfile={root}/access\n");
+    fs::write(temp.path().join("pam.d/mail"), access).unwrap();
+    fs::write(temp.path().join("access"), "+ : games : 127.0.0.1\n- : ALL : ALL\n").unwrap();
+    let text = text.replace("cache.entries = 0", "cache.entries = 100");
+    let client = format!("auth_socket.client = [{{ path = \"{root}/client\" }}]\nauth_socket.master");
+    let text = text.replace("auth_socket.master", &client);
+    assert!(text.contains("cache.entries = 100") && text.contains("/client"));
+    let server = Served::on(Path::new(CULVER), temp, &text).unwrap();
+    log_in(&server, "games@example.org", "secret").unwrap();
+    // The one from elsewhere comes by the auth socket.
+    let test = |ip: &str| {
+        culver(&["auth", "test", "games@example.org", "secret", "-x", &format!("rip={ip}")], &server)
+            .status
+            .code()
+    };
+    assert_eq!([test("127.0.0.1"), test("192.0.2.1"), test("127.0.0.1")], [Some(0), Some(77), Some(0)]);
+    fs::write(server.dir().join("access"), "- : ALL : ALL\n").unwrap();
+    assert_eq!(test("192.0.2.2"), Some(77));
 }
 
 #[test]
@@ -186,11 +249,11 @@ fn the_helper_ends_with_the_server() {
     let (temp, text) = folder("", "");
     let server = Served::on(Path::new(CULVER), temp, &text).unwrap();
     log_in(&server, "games@example.org", "secret").unwrap();
-    let helpers = helpers_of(&server);
-    assert_eq!(helpers.len(), 1);
+    let parent = only_child(server.pid());
+    let helper = only_child(parent);
     drop(server);
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while is_alive(helpers[0]) {
+    while is_alive(helper) || is_alive(parent) {
         assert!(std::time::Instant::now() < until, "it goes on");
         std::thread::yield_now();
     }

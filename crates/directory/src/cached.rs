@@ -11,6 +11,7 @@ use crate::{Account, AppPassword, Credentials, Login, Outage, Proof, Route, Sour
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -86,10 +87,13 @@ impl Cached {
         table.insert(login.as_str().to_owned(), entry);
     }
 
-    fn token(&self, login: &Login, password: &[u8]) -> [u8; 32] {
+    fn token(&self, login: &Login, password: &[u8], remote: Option<IpAddr>) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&(login.as_str().len() as u64).to_le_bytes());
         hasher.update(login.as_str().as_bytes());
+        let remote = remote.map(|ip| ip.to_string()).unwrap_or_default();
+        hasher.update(&(remote.len() as u64).to_le_bytes());
+        hasher.update(remote.as_bytes());
         hasher.update(password);
         *hasher.finalize().as_bytes()
     }
@@ -129,12 +133,12 @@ impl Source for Cached {
         Ok(answer)
     }
 
-    async fn check(&self, login: &Login, password: &[u8]) -> Result<Verdict, Outage> {
-        let token = self.token(login, password);
+    async fn check(&self, login: &Login, password: &[u8], remote: Option<IpAddr>) -> Result<Verdict, Outage> {
+        let token = self.token(login, password, remote.filter(|_| self.source.minds_addresses()));
         if self.rights.lock().get(&token).is_some_and(|at| at.elapsed() < self.settings.ttl) {
             return Ok(Verdict::Right);
         }
-        let verdict = self.source.check(login, password).await?;
+        let verdict = self.source.check(login, password, remote).await?;
         let mut rights = self.rights.lock();
         if verdict == Verdict::Right {
             if rights.len() >= self.settings.entries {
@@ -148,6 +152,10 @@ impl Source for Cached {
             rights.remove(&token);
         }
         Ok(verdict)
+    }
+
+    fn minds_addresses(&self) -> bool {
+        self.source.minds_addresses()
     }
 
     fn proved(&self, login: &Login, right: bool) -> bool {
@@ -249,6 +257,8 @@ mod tests {
     struct Far {
         password: Mutex<Option<String>>,
         down: Mutex<bool>,
+        /// Is only [`HOME`] let in?
+        minds: Mutex<bool>,
         asked: AtomicUsize,
     }
 
@@ -276,12 +286,20 @@ mod tests {
             }))
         }
 
-        async fn check(&self, _: &Login, password: &[u8]) -> Result<Verdict, Outage> {
+        async fn check(&self, _: &Login, password: &[u8], remote: Option<IpAddr>) -> Result<Verdict, Outage> {
             self.asked.fetch_add(1, SeqCst);
             let right = self.password.lock().as_deref().map(str::as_bytes) == Some(password);
-            Ok(if right { Verdict::Right } else { Verdict::Wrong })
+            let here = !*self.minds.lock() || remote == HOME;
+            Ok(if right && here { Verdict::Right } else { Verdict::Wrong })
+        }
+
+        fn minds_addresses(&self) -> bool {
+            *self.minds.lock()
         }
     }
+
+    const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+    const ELSEWHERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
 
     struct Clear(&'static str);
 
@@ -370,15 +388,23 @@ mod tests {
         let (far, cached, anna) = set_up();
         *far.password.lock() = Some("x".to_owned());
         for _ in 0..3 {
-            assert_eq!(cached.check(&anna, b"x").await.unwrap(), Verdict::Right);
+            assert_eq!(cached.check(&anna, b"x", HOME).await.unwrap(), Verdict::Right);
         }
         assert_eq!(far.asked(), 1);
         for _ in 0..3 {
-            assert_eq!(cached.check(&anna, b"y").await.unwrap(), Verdict::Wrong);
+            assert_eq!(cached.check(&anna, b"y", HOME).await.unwrap(), Verdict::Wrong);
         }
         assert_eq!(far.asked(), 3);
         tokio::time::advance(SETTINGS.ttl).await;
-        assert_eq!(cached.check(&anna, b"x").await.unwrap(), Verdict::Right);
+        assert_eq!(cached.check(&anna, b"x", HOME).await.unwrap(), Verdict::Right);
         assert_eq!(far.asked(), 1);
+        // From elsewhere too, unless the source has a say in that.
+        assert_eq!(cached.check(&anna, b"x", ELSEWHERE).await.unwrap(), Verdict::Right);
+        assert_eq!(far.asked(), 0);
+        *far.minds.lock() = true;
+        for (from, verdict) in [(HOME, Verdict::Right), (ELSEWHERE, Verdict::Wrong), (HOME, Verdict::Right)] {
+            assert_eq!(cached.check(&anna, b"x", from).await.unwrap(), verdict, "{from:?}");
+        }
+        assert_eq!(far.asked(), 2);
     }
 }

@@ -7,6 +7,7 @@
 use crate::chain::{Answer, End, Results, Skip, Walk};
 use crate::{Account, AppPassword, Login, Route, Secret, Switch};
 use async_trait::async_trait;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A source could not answer. The account may or may not exist.
@@ -84,13 +85,19 @@ pub trait Source: Send + Sync {
         Ok(self.find(login).await?.map(|account| Credentials { account, whole: true }))
     }
 
-    /// Is the password right? Asked for accounts whose secret is [`Secret::Ask`].
+    /// Is the password right? Asked for accounts whose secret is [`Secret::Ask`]. `remote` is the client's address, where
+    /// there is one.
     ///
     /// # Errors
     /// When the source cannot be asked now.
-    async fn check(&self, login: &Login, password: &[u8]) -> Result<Verdict, Outage> {
-        let _ = (login, password);
+    async fn check(&self, login: &Login, password: &[u8], remote: Option<IpAddr>) -> Result<Verdict, Outage> {
+        let _ = (login, password, remote);
         Err(Outage::new(self.name(), "it does not check passwords"))
+    }
+
+    /// May its verdict on a password be another for another address?
+    fn minds_addresses(&self) -> bool {
+        false
     }
 
     /// A password was looked at with what [`Source::credentials`] gave. Says whether that was remembered from earlier and may

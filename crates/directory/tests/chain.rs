@@ -29,7 +29,7 @@ impl Prove for Clear {
         let right = match &account.secret {
             Secret::Stored(text) => *text == format!("{{PLAIN}}{}", self.0),
             Secret::AnyPassword => true,
-            Secret::Ask => return source.check(login, self.0.as_bytes()).await,
+            Secret::Ask => return source.check(login, self.0.as_bytes(), None).await,
             Secret::None => false,
         };
         Ok(if right { Verdict::Right } else { Verdict::Wrong })

@@ -144,7 +144,7 @@ impl Prove for Clear<'_> {
         account: &Arc<Account>,
     ) -> Result<Verdict, Outage> {
         if account.secret == Secret::Ask {
-            return source.check(login, self.0.as_bytes()).await;
+            return source.check(login, self.0.as_bytes(), None).await;
         }
         let right = account.secret == Secret::Stored(format!("{{PLAIN}}{}", self.0));
         Ok(if right { Verdict::Right } else { Verdict::Wrong })
@@ -237,9 +237,9 @@ async fn passwords_by_bind_and_by_comparison() {
     whoami.args(["-x", "-H", &ldapi(&running), "-D", dn, "-w", ""]);
     assert!(whoami.output().unwrap().status.success());
     let ldap = source(reachable.clone(), search(BY_MAIL, Proving::Bind));
-    assert_eq!(ldap.check(&login("anna@example.org"), b"").await.unwrap(), Verdict::Wrong);
-    assert_eq!(ldap.check(&login("anna@example.org"), b"\xff").await.unwrap(), Verdict::Wrong);
-    assert_eq!(ldap.check(&login("nobody@example.org"), b"x").await.unwrap(), Verdict::Wrong);
+    assert_eq!(ldap.check(&login("anna@example.org"), b"", None).await.unwrap(), Verdict::Wrong);
+    assert_eq!(ldap.check(&login("anna@example.org"), b"\xff", None).await.unwrap(), Verdict::Wrong);
+    assert_eq!(ldap.check(&login("nobody@example.org"), b"x", None).await.unwrap(), Verdict::Wrong);
 
     // Many at once, more than connections.
     let ldap = Arc::new(ldap);
@@ -248,7 +248,8 @@ async fn passwords_by_bind_and_by_comparison() {
             let ldap = ldap.clone();
             tokio::spawn(async move {
                 let (anna, right) = (login("anna@example.org"), n % 2 == 0);
-                let verdict = ldap.check(&anna, if right { b"secret" } else { b"wrong" }).await.unwrap();
+                let verdict =
+                    ldap.check(&anna, if right { b"secret" } else { b"wrong" }, None).await.unwrap();
                 (verdict == Verdict::Right) == right && ldap.find(&anna).await.unwrap().is_some()
             })
         })

@@ -1,6 +1,7 @@
 //! The helper process: PAM and NSS for a server that has neither root's rights nor C in it.
 //!
-//! `culver pam-helper` is started before the server gives its rights up, or runs as a service of its own. It takes questions from a
+//! `culver pam-helper` is started before the server gives its rights up (by a parent that starts it again when it has ended), or
+//! runs as a service of its own. It takes questions from a
 //! socket (`culver_directory::system::protocol`) and hands each to one of a few worker processes, which it starts, watches and
 //! replaces: a PAM module that hangs costs one worker, a module that crashes too, and nobody else anything. It reads no
 //! configuration and no mail.
@@ -12,6 +13,7 @@
 
 mod nss;
 mod pam;
+mod parent;
 mod supervisor;
 mod worker;
 
@@ -39,9 +41,25 @@ pub struct Arguments {
     /// A question that takes longer is given up, and its process ended.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     timeout: f64,
+    /// The process that starts the helper for the server, which is at standard input, and another when it has ended.
+    #[arg(long, hide = true)]
+    parent: bool,
     /// One of the processes that answer.
     #[arg(long, hide = true)]
     worker: bool,
+}
+
+impl Arguments {
+    /// The same in words, for a helper that has its socket as standard input.
+    fn again(&self) -> Vec<String> {
+        let mut words = vec!["--first-valid-uid".to_owned(), self.first_valid_uid.to_string()];
+        words.extend(["--workers".to_owned(), self.workers.to_string()]);
+        words.extend(["--timeout".to_owned(), self.timeout.to_string()]);
+        for service in &self.services {
+            words.extend(["--service".to_owned(), service.clone()]);
+        }
+        words
+    }
 }
 
 /// Runs until the other end hangs up.
@@ -52,6 +70,9 @@ pub fn run(arguments: &Arguments) -> std::io::Result<()> {
     let least = arguments.first_valid_uid.max(1);
     if arguments.worker {
         return worker::run(least);
+    }
+    if arguments.parent {
+        return parent::run(&arguments.again());
     }
     let limit = Duration::try_from_secs_f64(arguments.timeout).ok().filter(|limit| !limit.is_zero());
     let limit = limit.ok_or_else(|| std::io::Error::other("--timeout must be more than 0 seconds"))?;

@@ -7,6 +7,7 @@
 
 use culver_directory::system::protocol::Answer;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::net::IpAddr;
 use std::path::Path;
 use std::ptr;
 
@@ -59,8 +60,10 @@ struct Library {
     explain: Explain,
 }
 
-/// The item that names the terminal.
+/// The items that name the terminal, the client's address, and as whom they are there.
 const TTY: c_int = 3;
+const RHOST: c_int = 4;
+const RUSER: c_int = 8;
 
 const SUCCESS: c_int = 0;
 const PERM_DENIED: c_int = 6;
@@ -86,8 +89,8 @@ const MOST_MESSAGES: c_int = 32;
 /// Where the files of services are.
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Is it their password, and may they use the account? The service is a name, or the path of its file.
-pub fn check(service: &str, user: &str, password: &[u8]) -> Answer {
+/// Is it their password, and may they use the account from there? The service is a name, or the path of its file.
+pub fn check(service: &str, user: &str, password: &[u8], remote: Option<IpAddr>) -> Answer {
     let outage = |why: String| Answer::Outage { why };
     let (folder, name) = match service.rsplit_once('/') {
         Some((folder, name)) => (Some(folder), name),
@@ -97,7 +100,7 @@ pub fn check(service: &str, user: &str, password: &[u8]) -> Answer {
     if !folder.map_or_else(|| FOLDERS.iter().any(|folder| there(folder)), there) {
         let place = folder.unwrap_or(FOLDERS[0]);
         return outage(format!(
-            "there is no {place}/{name}: write that PAM service (docs/system-users.md has one), or name another in \
+            "there is no {place}/{name}: write that PAM service (docs/directory.md has one), or name another in \
              directory.system.pam_service"
         ));
     }
@@ -114,7 +117,8 @@ pub fn check(service: &str, user: &str, password: &[u8]) -> Answer {
         // Nobody has a zero octet in name or password: C could not write it.
         return Answer::Wrong;
     };
-    library.ask(&service, &folder, &user, &password)
+    let remote = remote.and_then(|ip| CString::new(ip.to_string()).ok());
+    library.ask((&service, &folder), &user, &password, remote.as_deref())
 }
 
 struct Secrets<'a> {
@@ -156,7 +160,13 @@ impl Library {
         }
     }
 
-    fn ask(&self, service: &CStr, folder: &CStr, user: &CStr, password: &CStr) -> Answer {
+    fn ask(
+        &self,
+        (service, folder): (&CStr, &CStr),
+        user: &CStr,
+        password: &CStr,
+        remote: Option<&CStr>,
+    ) -> Answer {
         let secrets = Secrets { user, password };
         let conversation = Conversation { converse, data: ptr::from_ref(&secrets).cast_mut().cast() };
         let mut handle: *mut Handle = ptr::null_mut();
@@ -182,9 +192,19 @@ impl Library {
         if code != SUCCESS || handle.is_null() {
             return Answer::Outage { why: format!("pam_start: {}", self.words(handle, code)) };
         }
-        // pam_access and pam_time want to know where the user sits; Dovecot says "dovecot".
-        // SAFETY: the handle is from pam_start; PAM copies the text, which ends in a zero octet.
-        unsafe { (self.set_item)(handle, TTY, c"culver".as_ptr().cast()) };
+        // pam_access, pam_faillock and pam_time want to know where the user sits. Dovecot sets the same three; its TTY is
+        // "dovecot".
+        for (item, value) in [(RHOST, remote), (RUSER, Some(user)), (TTY, Some(c"culver"))] {
+            let Some(value) = value else { continue };
+            // SAFETY: the handle is from pam_start; PAM copies the text, which ends in a zero octet.
+            let code = unsafe { (self.set_item)(handle, item, value.as_ptr().cast()) };
+            if code != SUCCESS {
+                let why = format!("pam_set_item: {}", self.words(handle, code));
+                // SAFETY: as above; it is not used any more.
+                unsafe { (self.end)(handle, code) };
+                return Answer::Outage { why };
+            }
+        }
         // SAFETY: the handle is from pam_start and not yet ended.
         let mut code = unsafe { (self.authenticate)(handle, SILENT | DISALLOW_NULL_AUTHTOK) };
         if code == SUCCESS {

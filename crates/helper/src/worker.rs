@@ -43,7 +43,9 @@ fn answer(question: Question, least: u32) -> Answer {
     match question {
         Question::Password { .. } if refused => Answer::Wrong,
         // PAM may have users whom NSS does not know.
-        Question::Password { service, user, password } => pam::check(&service, &user, &password),
+        Question::Password { service, user, password, remote } => {
+            pam::check(&service, &user, &password, remote)
+        }
         _ => match known.filter(|_| !refused) {
             Some(user) => Answer::User { uid: user.uid, gid: user.gid, home: user.home },
             None => Answer::Unknown,

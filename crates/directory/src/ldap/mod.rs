@@ -23,6 +23,7 @@ use connection::{Connections, Entries, Question, said};
 use ldap3::{LdapResult, SearchEntry};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -270,7 +271,12 @@ impl Source for LdapSource {
         Ok(Some(Credentials { account: Arc::new(account), whole: self.search.filter.is_some() }))
     }
 
-    async fn check(&self, login: &Login, password: &[u8]) -> Result<Verdict, Outage> {
+    async fn check(
+        &self,
+        login: &Login,
+        password: &[u8],
+        _remote: Option<IpAddr>,
+    ) -> Result<Verdict, Outage> {
         let Ok(password) = std::str::from_utf8(password) else {
             // RFC 4513 §5.1.3 sends passwords as they are, and the library sends text.
             return Ok(Verdict::Wrong);

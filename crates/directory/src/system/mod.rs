@@ -7,13 +7,16 @@
 //! A login has a domain, a system user has none: the domains of a source say where its users are at home.
 
 pub mod protocol;
+mod started;
 
 use crate::fields::{Fields, Side};
 use crate::{Account, Credentials, Defaults, Login, Names, Outage, Secret, Source, Verdict, expand};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use protocol::{Answer, LONGEST_ANSWER, Question};
+use started::Started;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How to reach the helper.
 pub enum Helper {
-    /// The server started one, which is at the other end.
+    /// The server started one, whose parent is at the other end.
     Started(StdStream),
     /// It is a service of its own, which listens here.
     At(PathBuf),
@@ -67,13 +70,12 @@ pub struct System {
 impl System {
     /// With a helper.
     pub fn new(settings: SystemSettings, helper: Helper) -> Self {
-        let (given, path) = match helper {
-            Helper::Started(stream) => (Some(stream), None),
-            Helper::At(path) => (None, Some(path)),
+        let way = match helper {
+            Helper::Started(stream) => Way::Started(Started::new(stream)),
+            Helper::At(path) => Way::At(path),
         };
         let line = Line {
-            given: Mutex::new(given),
-            path,
+            way,
             open: tokio::sync::Mutex::default(),
             next: AtomicU64::new(1),
             room: Semaphore::new(MOST),
@@ -143,9 +145,10 @@ impl Source for System {
         Ok(Some(Credentials { account: self.account(login, Fields::default())?, whole: false }))
     }
 
-    async fn check(&self, login: &Login, password: &[u8]) -> Result<Verdict, Outage> {
+    async fn check(&self, login: &Login, password: &[u8], remote: Option<IpAddr>) -> Result<Verdict, Outage> {
         let Some(service) = self.settings.service.clone() else { return Ok(Verdict::Wrong) };
-        let question = Question::Password { service, user: self.user(login)?, password: password.to_vec() };
+        let (user, password) = (self.user(login)?, password.to_vec());
+        let question = Question::Password { service, user, password, remote };
         match self.ask(question).await? {
             Answer::Right => Ok(Verdict::Right),
             Answer::Wrong => Ok(Verdict::Wrong),
@@ -155,6 +158,11 @@ impl Source for System {
                 Err(Outage::new("system", "the helper answers something else: are both of the same version?"))
             }
         }
+    }
+
+    /// pam_access may let somebody in from here and not from there.
+    fn minds_addresses(&self) -> bool {
+        true
     }
 
     fn primary(&self, login: &Login) -> Option<Login> {
@@ -180,11 +188,16 @@ impl Source for System {
 
 /// The socket to the helper, opened when it is needed and again when it broke.
 struct Line {
-    given: Mutex<Option<StdStream>>,
-    path: Option<PathBuf>,
+    way: Way,
     open: tokio::sync::Mutex<Option<Talk>>,
     next: AtomicU64,
     room: Semaphore,
+}
+
+/// Where sockets to the helper come from.
+enum Way {
+    Started(Started),
+    At(PathBuf),
 }
 
 /// A conversation. Lines are written by a task of its own: who asks may lose interest in the middle of one.
@@ -225,16 +238,11 @@ impl Line {
 
     #[allow(clippy::disallowed_methods, reason = "it ends with the conversation")]
     async fn connect(&self) -> Result<Talk, String> {
-        let given = self.given.lock().take();
-        let stream = match (given, &self.path) {
-            (Some(given), _) => given
-                .set_nonblocking(true)
-                .and_then(|()| UnixStream::from_std(given))
-                .map_err(|why| why.to_string())?,
-            (None, Some(path)) => UnixStream::connect(path)
+        let stream = match &self.way {
+            Way::Started(started) => started.next().await.map_err(|why| self.gone(&why))?,
+            Way::At(path) => UnixStream::connect(path)
                 .await
                 .map_err(|why| self.gone(&format!("{}: {why}", path.display())))?,
-            (None, None) => return Err(self.gone("it has ended")),
         };
         let (reader, half) = stream.into_split();
         let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
@@ -246,14 +254,11 @@ impl Line {
 
     /// With what an administrator may do.
     fn gone(&self, why: &str) -> String {
-        if self.path.is_some() {
-            format!(
+        match self.way {
+            Way::At(_) => format!(
                 "the helper process cannot be asked ({why}): is culver-pam-helper.service running, and is directory.system.helper its socket?"
-            )
-        } else {
-            format!(
-                "the helper process cannot be asked ({why}): restart culver, which starts it; see the system's log for why it ended"
-            )
+            ),
+            Way::Started(_) => format!("the helper process cannot be asked ({why})"),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A question begins with a number, which its answer repeats; answers come in any order. Tabs, line feeds and backslashes within
 //! a field are written as in Dovecot's protocols, with a backslash before.
 
+use std::net::IpAddr;
+
 /// The longest line of a question.
 pub const LONGEST_QUESTION: usize = 16 << 10;
 /// The longest line of an answer: the names of everybody.
@@ -19,6 +21,8 @@ pub enum Question {
         user: String,
         /// The password.
         password: Vec<u8>,
+        /// The client's address, where there is one.
+        remote: Option<IpAddr>,
     },
     /// Who is this?
     User {
@@ -123,8 +127,9 @@ impl Question {
     /// As a line.
     pub fn encode(&self, id: u64) -> Vec<u8> {
         match self {
-            Self::Password { service, user, password } => {
-                line(id, &[b"password", service.as_bytes(), user.as_bytes(), password])
+            Self::Password { service, user, password, remote } => {
+                let remote = remote.map(|ip| ip.to_string()).unwrap_or_default();
+                line(id, &[b"password", service.as_bytes(), user.as_bytes(), password, remote.as_bytes()])
             }
             Self::User { name } => line(id, &[b"user", name.as_bytes()]),
             Self::Users { least } => line(id, &[b"users", least.to_string().as_bytes()]),
@@ -136,8 +141,10 @@ impl Question {
         let (id, fields) = split(line)?;
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
         let question = match fields[..] {
-            [b"password", service, user, password] => {
-                Self::Password { service: text(service)?, user: text(user)?, password: password.to_vec() }
+            [b"password", service, user, password, remote] => {
+                let remote = if remote.is_empty() { None } else { Some(text(remote)?.parse().ok()?) };
+                let (service, user) = (text(service)?, text(user)?);
+                Self::Password { service, user, password: password.to_vec(), remote }
             }
             [b"user", name] => Self::User { name: text(name)? },
             [b"users", least] => Self::Users { least: text(least)?.parse().ok()? },
@@ -198,13 +205,20 @@ mod tests {
     fn lines() {
         let (service, user) = ("culver".to_owned(), "anna".to_owned());
         let password = b"a\tb\\c\0".to_vec();
-        let question = Question::Password { service, user, password };
-        assert_eq!(question.encode(7), b"7\tpassword\tculver\tanna\ta\\tb\\\\c\\0\n");
+        let remote = Some("2001:db8::1".parse().unwrap());
+        let question = Question::Password { service, user, password, remote };
+        assert_eq!(question.encode(7), b"7\tpassword\tculver\tanna\ta\\tb\\\\c\\0\t2001:db8::1\n");
         assert_eq!(Answer::Users(vec!["a".to_owned()]).encode(8), b"8\tusers\ta\n");
         for line in [&b""[..], b"x\tright", b"1", b"1\twrong\tmore", b"1\tuser\t-1\t0\t/", b"-1\tright"] {
             assert_eq!(Answer::parse(line), None);
         }
-        for line in [&b"1\tusers\tall"[..], b"1\tpassword\ta\tb", b"1\tuser\t\xff", b"2\texec\tx"] {
+        for line in [
+            &b"1\tusers\tall"[..],
+            b"1\tpassword\ta\tb\tc",
+            b"1\tpassword\ta\tb\tc\thost",
+            b"1\tuser\t\xff",
+            b"2\texec\tx",
+        ] {
             assert!(Question::parse(line).is_none());
         }
     }
@@ -214,8 +228,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
-        fn what_is_written_is_read(user in "\\PC{0,9}[\t\n\\\\]?", password in proptest::collection::vec(any::<u8>(), 0..20), id: u64) {
-            let question = Question::Password { service: "s".to_owned(), user: user.clone(), password };
+        fn what_is_written_is_read(user in "\\PC{0,9}[\t\n\\\\]?", password in proptest::collection::vec(any::<u8>(), 0..20), remote: Option<IpAddr>, id: u64) {
+            let question = Question::Password { service: "s".to_owned(), user: user.clone(), password, remote };
             let line = question.encode(id);
             prop_assert_eq!(line.iter().filter(|o| **o == b'\n').count(), 1);
             prop_assert!(Question::parse(&line[..line.len() - 1]) == Some((id, question)));
