@@ -63,3 +63,107 @@ pub fn service(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<P
         last_logins: lasting.last_logins.clone(),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays other programs on the file system")]
+mod tests {
+    use super::super::Parts;
+    use crate::system::Helpers;
+    use culver_events::{Event, Events};
+    use culver_net::{Encryption, Front, Listener, Stopper, Tasks, accept};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpStream;
+    use tokio::time::{advance, pause, resume};
+
+    struct Client(BufReader<TcpStream>);
+
+    impl Client {
+        async fn say(&mut self, command: &str) -> String {
+            self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.unwrap();
+            line
+        }
+
+        async fn log_in(at: std::net::SocketAddr) -> (Self, String) {
+            let mut client = Self(BufReader::new(TcpStream::connect(at).await.unwrap()));
+            client.0.read_line(&mut String::new()).await.unwrap();
+            assert!(client.say("USER anna@example.org").await.starts_with("+OK"));
+            let answer = client.say("PASS pass").await;
+            (client, answer)
+        }
+    }
+
+    /// RFC 1939 §3: at least 10 minutes, and then no UPDATE state and no word to the client.
+    #[tokio::test]
+    async fn a_session_without_commands_ends_without_update() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = temp.path().display();
+        std::fs::create_dir_all(temp.path().join("mail/Maildir/new")).unwrap();
+        std::fs::create_dir_all(temp.path().join("mail/Maildir/cur")).unwrap();
+        std::fs::create_dir_all(temp.path().join("mail/Maildir/tmp")).unwrap();
+        for name in ["1.a", "2.a"] {
+            std::fs::write(temp.path().join("mail/Maildir/new").join(name), "Subject: x\n\nx\n").unwrap();
+        }
+        std::fs::write(
+            temp.path().join("users"),
+            "anna@example.org:{PLAIN}pass::::::userdb_mail=maildir:~/Maildir\n",
+        )
+        .unwrap();
+        let text = format!(
+            "state_dir = \"{at}/state\"\nmail.roots = [\"{at}\"]\npop3.lock_session = true\n[[directory]]\n\
+             source = \"passwd-file\"\npath = \"{at}/users\"\nhome = \"{at}/mail\"\n"
+        );
+        let parsed = culver_config::parse(&text);
+        assert!(!parsed.has_errors(), "{:?}", parsed.problems);
+        let (events, heard) = Events::recorder();
+        let parts = Parts::build(&parsed.settings, Helpers::default(), None, events.clone()).unwrap();
+        let stopper = Stopper::new();
+        let front = Front {
+            tls: None,
+            tasks: Tasks::new(events.clone()),
+            events,
+            shutdown: stopper.shutdown(),
+            room: Arc::new(tokio::sync::Semaphore::new(10)),
+        };
+        let listener = Listener::bind("pop3", Encryption::OnRequest, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.tcp_address().unwrap();
+        front.tasks.spawn("pop3", accept(listener, parts.service("pop3").unwrap(), front.clone()));
+
+        let (mut client, answer) = Client::log_in(address).await;
+        assert!(answer.starts_with("+OK"), "{answer}");
+        assert!(client.say("DELE 1").await.starts_with("+OK"));
+        let (mut other, answer) = Client::log_in(address).await;
+        assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+        assert!(other.say("QUIT").await.starts_with("+OK"));
+        // The clock is moved while nothing is under way, and runs while something is.
+        let pass = async |seconds: u64| {
+            pause();
+            advance(Duration::from_secs(seconds)).await;
+            resume();
+        };
+        // A command begins the ten minutes anew.
+        for _ in 0..2 {
+            pass(9 * 60 + 50).await;
+            assert!(client.say("NOOP").await.starts_with("+OK"));
+        }
+        pass(10 * 60 + 1).await;
+        let mut rest = Vec::new();
+        client.0.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"", "nothing is said");
+        // The lock is free once the session has gone, and both messages are there.
+        let mut again = Client::log_in(address).await;
+        assert!(again.1.starts_with("+OK"), "{}", again.1);
+        let stat = again.0.say("STAT").await;
+        assert!(stat.starts_with("+OK 2 "), "{stat}");
+        let ended = heard.take().into_iter().find_map(|event| match event {
+            Event::MaildropClosed { why, counts, .. } => Some((why, counts.deleted)),
+            _ => None,
+        });
+        assert_eq!(ended, Some(("Inactivity".to_owned(), 0)));
+        assert!(again.0.say("QUIT").await.starts_with("+OK"));
+        parts.close().await;
+    }
+}
