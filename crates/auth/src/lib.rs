@@ -15,7 +15,6 @@ mod claim;
 mod denied;
 mod exchange;
 pub mod fuzz;
-pub mod http;
 mod no;
 mod peer;
 mod penalty;

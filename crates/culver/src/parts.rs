@@ -238,8 +238,9 @@ fn policy(settings: &Settings) -> Result<Option<Arc<PolicyService>>> {
     }
     let (url, header) = (auth.policy_url.clone(), auth.policy_header.clone());
     let (timeout, nonce) = (auth.policy_timeout, auth.policy_nonce.clone());
-    let policy = PolicyService::new(PolicySettings { url, header, timeout, nonce });
-    Ok(Some(Arc::new(policy.context("auth.policy_url")?)))
+    let authorities = auth.policy_ca_file.clone();
+    let policy = PolicyService::new(PolicySettings { url, authorities, header, timeout, nonce });
+    Ok(Some(Arc::new(policy.map_err(|why| anyhow::anyhow!("auth.policy_url: {why}"))?)))
 }
 
 /// Who may log in as anybody, from a file of their own.
