@@ -40,7 +40,7 @@ fn run_with(builtin: &Builtin, line: &str) -> Result<String, String> {
         }
         Typed::Domain(command) => run_domain(&command, builtin).map_err(|e| e.to_string()),
         Typed::Route(command) => {
-            let again = Builtin::open(builtin.path(), Defaults::default()).unwrap();
+            let again = Builtin::open(builtin.place().as_ref(), Defaults::default()).unwrap();
             let directory = Directory::new(vec![Arc::new(again)]);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(run_route(&command, builtin, &directory)).map_err(|e| e.to_string())

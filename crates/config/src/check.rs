@@ -126,6 +126,7 @@ pub fn check(parsed: &mut Parsed) {
                     "take it out, or write source = \"passwd-file\"",
                 );
             }
+            Source::Builtin => crate::check_sources::builtin(&here, d, &mut error),
             Source::System => crate::check_sources::system(&here, d, &mut error),
             Source::Sql => crate::check_sources::sql(&here, d, &mut error),
             Source::Ldap => crate::check_sources::ldap(&here, d, &mut error),

@@ -3,6 +3,43 @@
 use crate::settings::{DatabaseTls, Directory, Driver, Serves, Source};
 use std::time::Duration;
 
+/// What is wrong with the built-in directory on a server.
+pub fn builtin(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
+    let at = |name: &str| format!("{here}.sql.{name}");
+    if d.sql.driver != Driver::PostgreSql {
+        let what = "the built-in directory is a file in state_dir, or lies on PostgreSQL".to_owned();
+        error(&at("driver"), what, "take `driver` out, or write source = \"sql\" and your own queries");
+    }
+    for (name, query) in [
+        ("password_query", &d.sql.password_query),
+        ("user_query", &d.sql.user_query),
+        ("iterate_query", &d.sql.iterate_query),
+    ] {
+        if !query.is_empty() {
+            let what = "the built-in directory has tables and queries of its own".to_owned();
+            error(&at(name), what, "take it out, or write source = \"sql\"");
+        }
+    }
+    let others = [&d.sql.database, &d.sql.user, &d.sql.password];
+    if d.sql.hosts.is_empty() && others.iter().any(|text| !text.is_empty()) {
+        let instead = "write `hosts = [\"127.0.0.1\"]`, or the folder of a unix socket, in [directory.sql]";
+        error(&at("hosts"), "nobody knows where the database is".to_owned(), instead);
+    }
+    hosts(&at, d, error);
+    let far = (d.sql.connections, d.sql.connect_timeout, d.sql.query_timeout);
+    limits(&at, far, error);
+}
+
+fn hosts(at: &dyn Fn(&str) -> String, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
+    for (k, host) in d.sql.hosts.iter().enumerate() {
+        if host.is_empty() || host.contains([' ', '=', '@']) || (host.contains('/') && !host.starts_with('/'))
+        {
+            let what = format!("entry {} of hosts is no host", k + 1);
+            error(&at("hosts"), what, "write \"db.example.org\", \"192.0.2.1:5433\" or \"/run/postgresql\"");
+        }
+    }
+}
+
 /// What is wrong with a source that asks a database.
 pub fn sql(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str)) {
     let at = |name: &str| format!("{here}.sql.{name}");
@@ -27,13 +64,7 @@ pub fn sql(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &str))
         let instead = "write `hosts = [\"127.0.0.1\"]`, or the path of a unix socket, in [directory.sql]";
         error(&at("hosts"), "nobody knows where the database is".to_owned(), instead);
     }
-    for (k, host) in d.sql.hosts.iter().enumerate() {
-        if host.is_empty() || host.contains([' ', '=', '@']) || (host.contains('/') && !host.starts_with('/'))
-        {
-            let what = format!("entry {} of hosts is no host", k + 1);
-            error(&at("hosts"), what, "write \"db.example.org\", \"192.0.2.1:5433\" or \"/run/postgresql\"");
-        }
-    }
+    hosts(&at, d, error);
     if d.serves != Serves::Accounts && d.sql.password_query.is_empty() {
         let instead = "write one in [directory.sql], or `serves = \"accounts\"` in [[directory]]";
         error(&at("password_query"), "without password_query nobody can log in".to_owned(), instead);

@@ -280,8 +280,8 @@ choice! {
 section! {
     /// A source of accounts, once for each; they are asked in this order. Without any, the built-in directory is the only one.
     Directory {
-        /// `builtin`: the directory in `state_dir`, edited by `culver user` and `culver domain`. `passwd-file`: a file as
-        /// Dovecot reads it. `sql`: your own queries. `ldap`: a directory server. `oauth2`: a provider of tokens. `system`: the users of
+        /// `builtin`: the directory in `state_dir`, or on PostgreSQL when `[directory.sql]` names its `hosts`, edited by `culver user`
+        /// and `culver domain`. `passwd-file`: a file as Dovecot reads it. `sql`: your own queries. `ldap`: a directory server. `oauth2`: a provider of tokens. `system`: the users of
         /// this machine, by PAM and NSS. `static`: every account is the same but for its name.
         source: Source = Source::Builtin, Restart, "\"passwd-file\"";
         /// Its name in the log. Empty: what `source` says.
@@ -362,7 +362,8 @@ choice! {
 
 section! {
     /// Queries (`source = "sql"`). `%u` is the address, `%n` and `%d` its parts; also `%{user}`, `%{username}`, `%{domain}`. They are
-    /// handed over as parameters, never as text of the query, with or without quotes around them.
+    /// handed over as parameters, never as text of the query, with or without quotes around them. With `source = "builtin"` they say on
+    /// which PostgreSQL the built-in directory is that several machines share; it has no queries then.
     Sql {
         /// `postgresql`, `mysql` (also MariaDB) or `sqlite`, whose file is `path`.
         driver: Driver = Driver::PostgreSql, Restart, "\"mysql\"";

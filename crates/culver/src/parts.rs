@@ -382,9 +382,9 @@ pub fn is_there(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Is the built-in directory's file there?
+/// Is the built-in directory's file there? On a server it is what it is.
 pub fn builtin_is_made(settings: &Settings) -> bool {
-    sources::builtin_file(settings).exists()
+    !sources::builtin_row(settings).sql.hosts.is_empty() || sources::builtin_file(settings).exists()
 }
 
 /// The built-in directory, for commands that edit it.

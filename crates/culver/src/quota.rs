@@ -1,6 +1,6 @@
 //! Quota in the program: the keeper is put together, delivery asks it, and `culver quota`.
 
-use crate::{WithConfig, config_command, parts, state_lock};
+use crate::{WithConfig, config_command, parts, sources, state_lock};
 use anyhow::Result;
 use async_trait::async_trait;
 use culver_base::MailboxName;
@@ -14,7 +14,7 @@ use culver_maildir::MaildirStore;
 use culver_store::Store;
 use std::sync::Arc;
 
-/// Keeps accounts to their quota. Its states lie in the built-in directory's file, whatever the sources are.
+/// Keeps accounts to their quota. Its states lie in the built-in directory, whatever the sources are.
 ///
 /// # Errors
 /// When the file cannot be opened.
@@ -25,7 +25,7 @@ pub fn keeper(
     events: Events,
 ) -> Result<Arc<Keeper>> {
     parts::make_state_dir(settings)?;
-    let builtin = Arc::new(crate::sources::builtin(settings, &set::Directory::default())?);
+    let builtin = Arc::new(sources::builtin(settings, &sources::builtin_row(settings))?);
     let from = Some(settings.quota.notice_from.clone()).filter(|from| !from.is_empty());
     let notices = Arc::new(InboxNotices::new(store.clone(), from));
     let parts = culver_keeper::Parts {
@@ -114,10 +114,10 @@ pub struct ForProgram {
 }
 
 impl ForProgram {
-    /// The built-in directory's file is looked at where it is; it is not made.
+    /// The built-in directory is looked at where it is; a file is not made.
     pub fn new(settings: &Settings, store: Arc<MaildirStore>) -> Self {
         let builtin = parts::builtin_is_made(settings)
-            .then(|| crate::sources::builtin(settings, &set::Directory::default()))
+            .then(|| sources::builtin(settings, &sources::builtin_row(settings)))
             .and_then(|opened| {
                 // A caller who may read accounts need not be let into the state folder.
                 opened.inspect_err(|why| tracing::warn!("limits set here are not known: {why:#}")).ok()

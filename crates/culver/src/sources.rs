@@ -116,24 +116,13 @@ fn provider(row: &set::Directory) -> Result<OAuth2, String> {
     OAuth2::new(name, how, rules, cache(row))
 }
 
-fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {
+/// The database of a source, and how it is spoken to.
+fn database(row: &set::Directory) -> Result<(Dialect, Server)> {
     let sql = &row.sql;
     let (dialect, port) = match sql.driver {
         set::Driver::PostgreSql => (Dialect::PostgreSql, 5432),
         set::Driver::MySql => (Dialect::MySql, 3306),
         set::Driver::Sqlite => (Dialect::Sqlite, 0),
-    };
-    let query = |name: &str, text: &str| {
-        let wrong = |why: String| anyhow::anyhow!("directory.sql.{name}: {why}: {text}");
-        Some(text)
-            .filter(|text| !text.is_empty())
-            .map(|text| Query::parse(text, dialect).map_err(wrong))
-            .transpose()
-    };
-    let queries = Queries {
-        password: query("password_query", &sql.password_query)?,
-        user: query("user_query", &sql.user_query)?,
-        iterate: query("iterate_query", &sql.iterate_query)?,
     };
     let host = |text: &String| {
         Host::parse(text, port).with_context(|| {
@@ -154,6 +143,24 @@ fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {
         connections: sql.connections,
         connect_timeout: sql.connect_timeout,
         query_timeout: sql.query_timeout,
+    };
+    Ok((dialect, server))
+}
+
+fn sql(settings: &Settings, row: &set::Directory) -> Result<Sql> {
+    let sql = &row.sql;
+    let (dialect, server) = database(row)?;
+    let query = |name: &str, text: &str| {
+        let wrong = |why: String| anyhow::anyhow!("directory.sql.{name}: {why}: {text}");
+        Some(text)
+            .filter(|text| !text.is_empty())
+            .map(|text| Query::parse(text, dialect).map_err(wrong))
+            .transpose()
+    };
+    let queries = Queries {
+        password: query("password_query", &sql.password_query)?,
+        user: query("user_query", &sql.user_query)?,
+        iterate: query("iterate_query", &sql.iterate_query)?,
     };
     let source =
         Sql::new(dialect, server, queries, fields(row), defaults(settings, row), &row.default_scheme);
@@ -243,15 +250,24 @@ fn rule(rule: set::Rule) -> Rule {
     }
 }
 
-/// The built-in directory.
+/// The built-in directory of this source.
 ///
 /// # Errors
-/// When its file cannot be opened.
+/// When its file cannot be opened, or the authorities of its server cannot be read.
 pub fn builtin(settings: &Settings, row: &set::Directory) -> Result<Builtin> {
-    Ok(Builtin::open(&builtin_file(settings), defaults(settings, row))?)
+    let defaults = defaults(settings, row);
+    if row.sql.hosts.is_empty() {
+        return Ok(Builtin::open(&builtin_file(settings), defaults)?);
+    }
+    Ok(Builtin::on_postgresql(database(row)?.1, defaults)?)
 }
 
-/// Its file.
+/// The source that is the built-in directory, or one like it for what is kept of accounts of other sources.
+pub fn builtin_row(settings: &Settings) -> set::Directory {
+    settings.directory.iter().find(|row| row.source == Source::Builtin).cloned().unwrap_or_default()
+}
+
+/// Its file, when it is one.
 pub fn builtin_file(settings: &Settings) -> std::path::PathBuf {
     settings.state_dir.join("directory.sqlite")
 }

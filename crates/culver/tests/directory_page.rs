@@ -10,8 +10,10 @@
 use culver_testkit::page::Page;
 use culver_testkit::{Client, Peer as _, Served, servers};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const CULVER: &str = env!("CARGO_BIN_EXE_culver");
 
@@ -99,6 +101,99 @@ fn the_passwd_file() {
         &[("/etc/culver", "@DIR@".to_owned())],
     );
     lets_in(&served(&own, &[("users", users)]), "passwd-file");
+}
+
+/// LMTP's answer to a recipient.
+fn recipient(server: &Served, address: &str) -> String {
+    let stream = TcpStream::connect(server.address("lmtp").unwrap()).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut say = |command: &str| {
+        (&stream).write_all(command.as_bytes()).unwrap();
+        lines.find(|line| line.as_bytes().get(3) == Some(&b' ')).unwrap()
+    };
+    say("");
+    say("LHLO test.example\r\n");
+    say("MAIL FROM:<x@example.net>\r\n");
+    say(&format!("RCPT TO:<{address}>\r\n"))
+}
+
+/// Two machines on one database: what is typed on one is true on the other at once.
+#[test]
+fn the_built_in_directory_of_several_machines() {
+    let page = Page::read("directory.md");
+    let Some(mut running) = servers::postgres().unwrap() else {
+        println!("not run: PostgreSQL is missing");
+        return;
+    };
+    // As the page says.
+    running.psql("CREATE ROLE culver LOGIN PASSWORD 'secret'").unwrap();
+    running.psql("CREATE DATABASE mail OWNER culver").unwrap();
+    let socket = running.socket.join(format!(".s.PGSQL.{}", running.port)).display().to_string();
+    let changes = [
+        ("\"db1.example.org\", \"db2.example.org\"", format!("\"{socket}\"")),
+        ("tls = \"starttls\"\n", String::new()),
+    ];
+    let own = block(
+        &page,
+        "source = \"builtin\"\nhome = \"/var/vmail/%d/%n\"\nuid = 5000\ngid = 5000\n\n[directory.sql]",
+        &changes,
+    );
+    let own = format!("lmtp.listen = [\"127.0.0.1:0\"]\n{own}");
+    let machines = [served(&own, &[]), served(&own, &[])];
+    let run = |machine: usize, words: &[&str]| {
+        let mut command = Command::new(CULVER);
+        command.args(words).arg("--config").arg(machines[machine].dir().join("culver.toml"));
+        let out = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        (out.status.success(), said)
+    };
+    let done = |machine: usize, words: &[&str]| {
+        let (well, said) = run(machine, words);
+        assert!(well, "{words:?}: {said}");
+        said
+    };
+    done(0, &["domain", "add", "example.org"]);
+    done(1, &["domain", "alias", "example.net", "example.org"]);
+    done(0, &["user", "add", "anna@example.org", "--hash", "{PLAIN}secret", "--quota", "1G"]);
+    let (well, said) = run(1, &["user", "add", "anna@example.net"]);
+    assert!(!well && said.contains("anna@example.org exists already"), "{said}");
+    assert!(done(1, &["user", "list"]).contains("anna@example.org"));
+    for machine in &machines {
+        log_in(machine, "anna@example.net", "secret")
+            .unwrap_or_else(|why| panic!("{why}\n{}", machine.log()));
+        assert!(recipient(machine, "anna@example.net").starts_with("250 "));
+        assert!(recipient(machine, "info@example.org").starts_with("550 "));
+    }
+    // A password, a route, a switch, a limit: the other machine knows at once.
+    done(1, &["user", "passwd", "anna@example.org", "--hash", "{PLAIN}other"]);
+    assert!(log_in(&machines[0], "anna@example.org", "secret").is_err());
+    log_in(&machines[0], "anna@example.org", "other").unwrap();
+    done(0, &["route", "add", "info@example.net", "--to", "anna@example.org"]);
+    assert!(recipient(&machines[1], "info@example.org").starts_with("250 "));
+    done(1, &["quota", "set", "anna@example.org", "--storage", "3M"]);
+    let mut client = log_in(&machines[0], "anna@example.org", "other").unwrap();
+    let quota = format!("{:?}", client.ok("GETQUOTAROOT INBOX").unwrap());
+    assert!(quota.contains("3072"), "{quota}");
+    done(0, &["user", "disable", "anna@example.org", "--reason", "moved away"]);
+    let why = log_in(&machines[1], "anna@example.org", "other").map(drop).unwrap_err();
+    assert!(why.contains("moved away"), "{why}");
+    done(1, &["user", "enable", "anna@example.org"]);
+
+    // The database goes: later, not no. It comes back: nothing has to be done.
+    running.stop();
+    for machine in &machines {
+        let why = log_in(machine, "anna@example.org", "other").map(drop).unwrap_err();
+        assert!(why.contains("UNAVAILABLE"), "{why}");
+        assert!(recipient(machine, "anna@example.org").starts_with("451 "));
+        assert!(machine.log().contains("PostgreSQL cannot be reached"), "{}", machine.log());
+    }
+    let (well, said) = run(0, &["user", "list"]);
+    assert!(!well && said.contains("is it running"), "{said}");
+    running.start().unwrap();
+    for machine in &machines {
+        log_in(machine, "anna@example.org", "other").unwrap();
+        assert!(recipient(machine, "anna@example.org").starts_with("250 "));
+    }
 }
 
 #[test]

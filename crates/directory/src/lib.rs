@@ -25,6 +25,7 @@ pub mod oauth2;
 pub mod passwd_file;
 mod place;
 mod pool;
+mod postgresql;
 mod route;
 pub mod sql;
 pub mod system;

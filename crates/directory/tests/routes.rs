@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod places;
+
 use async_trait::async_trait;
 use culver_directory::builtin::{Builtin, NewUser, Problem, What};
 use culver_directory::{
-    Account, Action, Defaults, Directory, Layout, Login, MailLocation, Outage, Resolved, Route, Source,
-    Switch, Target,
+    Account, Action, Directory, Layout, Login, MailLocation, Outage, Resolved, Route, Source, Switch, Target,
 };
+use places::{Place, PostgreSql};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,21 +17,19 @@ use std::sync::Arc;
 struct House {
     builtin: Arc<Builtin>,
     directory: Directory,
-    _folder: tempfile::TempDir,
+    _place: Place,
 }
 
 /// example.com with example.net beside it; anna, bob and carl live there.
-fn house() -> House {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("directory.sqlite");
-    let builtin = Arc::new(Builtin::open(&path, Defaults::default()).unwrap());
+fn house(place: Place) -> House {
+    let builtin = Arc::new(place.open());
     builtin.add_domain("example.com").unwrap();
     builtin.add_domain_alias("example.net", "example.com").unwrap();
     for name in ["anna", "bob", "carl"] {
         builtin.add_user(&format!("{name}@example.com"), &NewUser::default()).unwrap();
     }
     let directory = Directory::new(vec![builtin.clone()]);
-    House { builtin, directory, _folder: folder }
+    House { builtin, directory, _place: place }
 }
 
 impl House {
@@ -62,9 +62,30 @@ fn told(resolved: Resolved) -> String {
     }
 }
 
+/// What is the same in a file and on a server.
+async fn everything(place: impl Fn() -> Place) {
+    let house = || house(place());
+    the_order_of_looking(house()).await;
+    delimiters_are_a_setting(house()).await;
+    several_targets_forwards_and_copies(house()).await;
+    refusals(house()).await;
+    what_leads_nowhere(house()).await;
+    verbs_refuse_what_cannot_be(house());
+    an_outage_is_never_an_unknown_address(house()).await;
+}
+
 #[tokio::test]
-async fn the_order_of_looking() {
-    let house = house();
+async fn in_a_file() {
+    everything(Place::file).await;
+}
+
+#[tokio::test]
+async fn on_postgresql() {
+    let Some(server) = PostgreSql::start() else { return };
+    everything(|| server.place()).await;
+}
+
+async fn the_order_of_looking(house: House) {
     house.to("info@example.com", &["anna@example.com"]);
     house.to("anna+work@example.com", &["bob@example.com"]);
     house.to("carl@example.net", &["bob@example.com"]);
@@ -98,9 +119,7 @@ async fn the_order_of_looking() {
     assert_eq!(house.of("dora@example.org").await, "unknown");
 }
 
-#[tokio::test]
-async fn delimiters_are_a_setting() {
-    let house = house();
+async fn delimiters_are_a_setting(house: House) {
     let other = Directory::new(vec![house.builtin.clone()]).with_delimiters("-_");
     assert_eq!(told(other.resolve("anna-x@example.com").await.unwrap()), "anna+x");
     assert_eq!(told(other.resolve("anna_x-y@example.com").await.unwrap()), "anna+x-y");
@@ -109,9 +128,7 @@ async fn delimiters_are_a_setting() {
     assert_eq!(told(none.resolve("anna+x@example.com").await.unwrap()), "unknown");
 }
 
-#[tokio::test]
-async fn several_targets_forwards_and_copies() {
-    let house = house();
+async fn several_targets_forwards_and_copies(house: House) {
     house.to(
         "all@example.com",
         &["team@example.com", "anna@example.net", "Boss@Example.org", "boss@example.org"],
@@ -129,9 +146,7 @@ async fn several_targets_forwards_and_copies() {
     assert_eq!(house.of("carl@example.com").await, "carl");
 }
 
-#[tokio::test]
-async fn refusals() {
-    let house = house();
+async fn refusals(house: House) {
     let builtin = &house.builtin;
     builtin.add_route("old@example.com", &Action::Reject("Ask at the desk".to_owned())).unwrap();
     assert_eq!(house.of("old@example.net").await, "reject: Ask at the desk");
@@ -152,9 +167,7 @@ async fn refusals() {
     assert_eq!(way.routes, ["info@example.com", "old@example.com"]);
 }
 
-#[tokio::test]
-async fn what_leads_nowhere() {
-    let house = house();
+async fn what_leads_nowhere(house: House) {
     house.to("a@example.com", &["b@example.com"]);
     house.to("b@example.com", &["a@example.net", "gone@example.com"]);
     assert_eq!(house.of("a@example.com").await, "unknown");
@@ -183,9 +196,7 @@ async fn what_leads_nowhere() {
     assert!(why.to_string().contains("more than 1000 targets"), "{why}");
 }
 
-#[test]
-fn verbs_refuse_what_cannot_be() {
-    let house = house();
+fn verbs_refuse_what_cannot_be(house: House) {
     let builtin = &house.builtin;
     let to = |targets: &[&str]| Action::Deliver(targets.iter().map(|t| (*t).to_owned()).collect());
     let add = |address: &str, action: &Action| builtin.add_route(address, action);
@@ -253,9 +264,7 @@ impl Source for Away {
     }
 }
 
-#[tokio::test]
-async fn an_outage_is_never_an_unknown_address() {
-    let house = house();
+async fn an_outage_is_never_an_unknown_address(house: House) {
     house.to("info@example.com", &["anna@example.com"]);
     house.to("out@example.com", &["x@example.org"]);
     let directory = Directory::new(vec![house.builtin.clone(), Arc::new(Away)]);

@@ -126,8 +126,8 @@ impl Bystander {
 
     async fn read(&self, name: &str) -> Result<(Option<Kept>, SetLimits, SetLimits), Problem> {
         let Some(builtin) = self.builtin.clone() else { return Ok(Default::default()) };
-        let (name, path) = (name.to_owned(), builtin.path().to_owned());
+        let (name, beside) = (name.to_owned(), builtin.clone());
         let read = tokio::task::spawn_blocking(move || builtin.quota(&name)).await;
-        read.unwrap_or_else(|why| Err(Problem::Database { path, why: why.to_string() }))
+        read.unwrap_or_else(|why| Err(beside.failed(why)))
     }
 }

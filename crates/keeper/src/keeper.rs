@@ -26,6 +26,8 @@ const CHECKS: usize = 16;
 const MOST_PENDING: usize = 32;
 /// A user's notice gets so long.
 const TELLING: Duration = Duration::from_secs(60);
+/// Meanwhile no other server with the same directory tells the same; in seconds, and longer than [`TELLING`].
+const TURN: i64 = 90;
 
 /// A mailbox with room of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -412,11 +414,35 @@ impl Keeper {
         }
     }
 
-    async fn tell(&self, name: &str) {
+    /// It was not told: whoever comes next may try.
+    async fn end_turn(&self, name: &str) {
+        self.untold.lock().insert(name.to_owned());
         let of = name.to_owned();
-        let (kept, language) = match self.builtin(move |builtin| builtin.quota(&of)).await {
-            Ok((Some(kept), own, domain)) => (kept, own.language.or(domain.language)),
-            Ok((None, ..)) => return,
+        let ended = self.builtin(move |builtin| {
+            builtin.change_quota(&of, |kept| {
+                kept.telling = 0;
+                (Changed::Kept, ())
+            })
+        });
+        if let Err(problem) = ended.await {
+            self.failed("writing down that a user was not told", &problem);
+        }
+    }
+
+    async fn tell(&self, name: &str) {
+        let (of, now) = (name.to_owned(), self.parts.clock.now());
+        let read = self.builtin(move |builtin| {
+            let (_, own, domain) = builtin.quota(&of)?;
+            let kept = builtin.change_quota(&of, |kept| take_turn(kept, now))?;
+            Ok((kept, own.language.or(domain.language)))
+        });
+        let (kept, language) = match read.await {
+            Ok((Turn::Ours(kept), language)) => (kept, language),
+            Ok((Turn::Nothing, _)) => return,
+            Ok((Turn::Others, _)) => {
+                self.untold.lock().insert(name.to_owned());
+                return;
+            }
             Err(problem) => return self.failed("reading what is kept of quotas", &problem),
         };
         let pending = pending(&kept);
@@ -429,13 +455,14 @@ impl Keeper {
             let notice = Notice::new(name, language, told.clone(), self.parts.clock.now());
             if let Err(error) = self.parts.notices.notice(&account, notice).await {
                 tracing::warn!(account = %name, %error, "a notice cannot be delivered for now; it is tried again");
-                self.untold.lock().insert(name.to_owned());
+                self.end_turn(name).await;
                 return;
             }
         }
         let (of, done) = (name.to_owned(), kept.pending);
         let cleared = self.builtin(move |builtin| {
             builtin.change_quota(&of, |kept| {
+                kept.telling = 0;
                 // What came meanwhile stays.
                 match kept.pending.strip_prefix(&done).map(str::to_owned) {
                     Some(rest) => {
@@ -443,7 +470,7 @@ impl Keeper {
                         kept.pending = rest;
                         (Changed::Kept, all)
                     }
-                    None => (Changed::Nothing, false),
+                    None => (Changed::Kept, false),
                 }
             })
         });
@@ -629,9 +656,9 @@ impl Keeper {
         work: impl FnOnce(&Builtin) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let builtin = self.parts.builtin.clone();
-        let path = builtin.path().to_owned();
+        let beside = builtin.clone();
         let done = tokio::task::spawn_blocking(move || work(&builtin)).await;
-        done.unwrap_or_else(|why| Err(Problem::Database { path, why: why.to_string() }))
+        done.unwrap_or_else(|why| Err(beside.failed(why)))
     }
 
     fn failed(&self, doing: &str, problem: &Problem) {
@@ -670,6 +697,29 @@ fn next(
 }
 
 /// One step a line.
+/// Whose turn it is to tell an account's steps.
+enum Turn {
+    /// There is nothing to tell.
+    Nothing,
+    /// Another server does it.
+    Others,
+    /// It is ours until [`TURN`] has passed.
+    Ours(Kept),
+}
+
+/// Of several servers with one directory, one tells a step. Who falls silent loses the turn; a clock that was set back takes it
+/// from nobody for longer.
+fn take_turn(kept: &mut Kept, now: i64) -> (Changed, Turn) {
+    if kept.pending.is_empty() {
+        return (Changed::Nothing, Turn::Nothing);
+    }
+    if kept.telling > now && kept.telling <= now + TURN {
+        return (Changed::Nothing, Turn::Others);
+    }
+    kept.telling = now + TURN;
+    (Changed::Kept, Turn::Ours(kept.clone()))
+}
+
 fn pending(kept: &Kept) -> Vec<Told> {
     kept.pending.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -4,7 +4,8 @@
 
 use async_trait::async_trait;
 use culver_base::{MailboxName, UidSet};
-use culver_directory::builtin::{Builtin, NewUser, What};
+use culver_directory::builtin::{Builtin, Changed, Kept, NewUser, What};
+use culver_directory::sql::Host;
 use culver_directory::{Account, Defaults, Directory, Login, QuotaLimits};
 use culver_events::{Event, Events, Recorded};
 use culver_keeper::{
@@ -14,9 +15,11 @@ use culver_maildir::{MaildirSettings, MaildirStore, StoreSettings};
 use culver_quota::{Enabling, Limits, Policy, State};
 use culver_store::io::{Io, IoSettings};
 use culver_store::{FlagChange, Mailbox, NewMessage, Spooled, Store, StoreFlags, Transfer};
+use culver_testkit::servers;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const DAY: i64 = 86_400;
@@ -46,6 +49,8 @@ struct World {
     clock: Arc<Hands>,
     hook: Arc<Listening>,
     settings: KeeperSettings,
+    /// The directory's database; without one it is a file.
+    database: Option<culver_directory::sql::Server>,
     now: Option<Running>,
 }
 
@@ -59,11 +64,16 @@ struct Running {
 
 impl World {
     fn new(settings: KeeperSettings) -> Self {
+        Self::on(None, settings)
+    }
+
+    fn on(database: Option<culver_directory::sql::Server>, settings: KeeperSettings) -> Self {
         let mut world = Self {
             temp: TempDir::new().unwrap(),
             clock: Arc::new(Hands(AtomicI64::new(1_800_000_000))),
             hook: Arc::default(),
             settings,
+            database,
             now: None,
         };
         world.start();
@@ -75,6 +85,11 @@ impl World {
     }
 
     fn start(&mut self) {
+        self.now = Some(self.running("state"));
+    }
+
+    /// A server with this folder of its own.
+    fn running(&self, state: &str) -> Running {
         let root = self.temp.path();
         let defaults = Defaults {
             mail: format!("maildir:{}/mail/%n", root.display()),
@@ -82,15 +97,19 @@ impl World {
             uid: None,
             gid: None,
         };
-        let open = || Arc::new(Builtin::open(&root.join("directory.sqlite"), defaults.clone()).unwrap());
+        let open = || {
+            let defaults = defaults.clone();
+            Arc::new(match &self.database {
+                None => Builtin::open(&root.join("directory.sqlite"), defaults).unwrap(),
+                Some(server) => Builtin::on_postgresql(server.clone(), defaults).unwrap(),
+            })
+        };
         let builtin = open();
         let directory = Arc::new(Directory::new(vec![open()]));
         let io = Io::new(IoSettings { threads: 2, ..IoSettings::default() }).unwrap();
         let shared = MaildirSettings::new("test.example");
-        let store = Arc::new(MaildirStore::new(
-            Arc::new(io),
-            StoreSettings::new(root.join("state"), Arc::new(shared)),
-        ));
+        let store =
+            Arc::new(MaildirStore::new(Arc::new(io), StoreSettings::new(root.join(state), Arc::new(shared))));
         let (events, recorded) = Events::recorder();
         let parts = Parts {
             builtin: builtin.clone(),
@@ -102,7 +121,7 @@ impl World {
             clock: self.clock.clone(),
         };
         let keeper = Keeper::new(parts, self.settings.clone());
-        self.now = Some(Running { keeper, store, builtin, directory, recorded });
+        Running { keeper, store, builtin, directory, recorded }
     }
 
     async fn restart(&mut self) {
@@ -209,10 +228,33 @@ fn tight() -> KeeperSettings {
     KeeperSettings { last_message: 0, ..KeeperSettings::default() }
 }
 
-/// The customer's story, with the soft quota.
 #[tokio::test(flavor = "multi_thread")]
 async fn five_days_across_restarts() {
-    let mut world = World::new(KeeperSettings::default());
+    five_days(World::new(KeeperSettings::default())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_days_on_postgresql() {
+    let Some(server) = servers::postgres().unwrap() else {
+        println!("not run: PostgreSQL is missing");
+        return;
+    };
+    let database = culver_directory::sql::Server {
+        hosts: vec![Host::Unix(server.socket.join(format!(".s.PGSQL.{}", server.port)))],
+        database: "postgres".to_owned(),
+        user: "postgres".to_owned(),
+        password: String::new(),
+        tls: false,
+        authorities: std::path::PathBuf::new(),
+        connections: 4,
+        connect_timeout: Duration::from_secs(5),
+        query_timeout: Duration::from_secs(20),
+    };
+    five_days(World::on(Some(database), KeeperSettings::default())).await;
+}
+
+/// The customer's story, with the soft quota.
+async fn five_days(mut world: World) {
     // Warnings at 80, 90 and 95 %.
     for size in [790_000, 10_000, 100_000, 50_000] {
         assert_eq!(world.deliver(size).await, Verdict::Fits);
@@ -380,4 +422,45 @@ async fn what_was_not_told_is_told_at_the_next_start() {
     world.pass(DAY);
     world.now().keeper.tick().await;
     assert_eq!(world.steps(), [""; 0]);
+}
+
+/// Of several servers with one directory, one tells a step; one that falls silent meanwhile loses its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_servers_one_tells() {
+    let world = World::new(tight());
+    world.store(850_000).await;
+    world.now().keeper.stored(&*world.account().await).await;
+    // It said that it would tell, and nobody heard of it again.
+    let now = world.clock.now();
+    let silent = |until: i64| {
+        let silent = |kept: &mut Kept| {
+            kept.telling = until;
+            (Changed::Kept, ())
+        };
+        world.now().builtin.change_quota(USER, silent).unwrap();
+    };
+    silent(now + 90);
+    let other = world.running("another");
+    let both = async || {
+        tokio::join!(world.now().keeper.tick(), other.keeper.tick());
+    };
+    for passed in [0, 89] {
+        world.clock.0.store(now + passed, Ordering::SeqCst);
+        both().await;
+        assert!(world.notices().await.is_empty(), "{passed}");
+    }
+    world.pass(1);
+    both().await;
+    assert_eq!(world.notices().await, ["Your mailbox is 85 % full"]);
+    for keeper in [&world.now().keeper, &other.keeper] {
+        keeper.run_hooks().await;
+    }
+    assert_eq!(*world.hook.0.lock().unwrap(), [format!("{USER} warned")]);
+    // A turn that ends too late to be one is a clock's mistake.
+    world.store(60_000).await;
+    world.now().keeper.stored(&*world.account().await).await;
+    silent(world.clock.now() + DAY);
+    both().await;
+    assert_eq!(world.notices().await.len(), 2);
+    other.store.close().await;
 }

@@ -31,6 +31,8 @@ pub struct Server {
     pub port: u16,
     /// Its port for TLS from the start, if it has one.
     pub tls_port: u16,
+    /// Does it wait for its clients when it is told to end (SIGTERM)? PostgreSQL does not when it is interrupted.
+    interrupt: bool,
     _temp: TempDir,
 }
 
@@ -44,7 +46,17 @@ impl Server {
     ) -> Result<Self> {
         let dir = temp.path().to_owned();
         let (start, ready) = (Box::new(start), Box::new(ready));
-        let mut server = Self { process: None, start, ready, dir, socket, port, tls_port: 0, _temp: temp };
+        let mut server = Self {
+            process: None,
+            start,
+            ready,
+            dir,
+            socket,
+            port,
+            tls_port: 0,
+            interrupt: false,
+            _temp: temp,
+        };
         server.start()?;
         Ok(server)
     }
@@ -66,7 +78,17 @@ impl Server {
 
     /// Ends it; its data stay.
     pub fn stop(&mut self) {
-        self.process = None;
+        let Some(process) = self.process.take() else { return };
+        let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| self.interrupt) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -157,7 +179,7 @@ pub fn postgres_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Ser
     let port = free_port()?;
     let (program, socket) = (bin.join("postgres"), dir.clone());
     let (psql, at) = (bin.join("psql"), dir.clone());
-    let server = Server::launch(
+    let mut server = Server::launch(
         temp,
         dir,
         port,
@@ -179,6 +201,7 @@ pub fn postgres_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Ser
             ]))
         },
     )?;
+    server.interrupt = true;
     Ok(Some(server))
 }
 
@@ -231,6 +254,8 @@ pub fn mariadb_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Serv
     let (data, socket) = (dir.join("data"), dir.join("socket"));
     let mut install = as_user("mysql", Path::new("/usr/bin/mariadb-install-db"));
     install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
+    // Of the kernel's own asynchronous requests there are not enough for several at once.
+    install.arg("--innodb-use-native-aio=0");
     run(install.arg(format!("--datadir={}", data.display())))?;
     let port = free_port()?;
     let (at, asked) = (socket.clone(), socket.clone());
@@ -242,6 +267,7 @@ pub fn mariadb_with(files: &[(&str, &str)], more: &[&str]) -> Result<Option<Serv
             let mut command = as_user("mysql", &program);
             command.args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"]);
             command.args(["--innodb-buffer-pool-size=8M", "--skip-log-bin", "--skip-name-resolve"]);
+            command.arg("--innodb-use-native-aio=0");
             command.arg(format!("--datadir={}", data.display()));
             command.arg(format!("--socket={}", at.display())).arg(format!("--port={port}")).args(&more);
             command

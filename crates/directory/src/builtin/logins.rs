@@ -1,14 +1,15 @@
 //! App passwords, master users, and passwords that are hashed anew: what logins read and write beside the account itself.
 
-use super::verbs::{Failed, select};
+use super::statement::{Db, Error, Failed, Row, values};
+use super::store::Concerns;
+use super::verbs::{self, halves, select};
 use super::{Builtin, Inner, Problem};
 use crate::{AppPassword, Login};
-use rusqlite::{Connection, Row, params};
 
 /// App passwords of one account.
 const MOST: usize = 100;
 
-fn app_password(row: &Row<'_>) -> rusqlite::Result<AppPassword> {
+fn app_password(row: &Row) -> Result<AppPassword, Error> {
     let services: String = row.get(3)?;
     let scram: String = row.get(2)?;
     Ok(AppPassword {
@@ -17,41 +18,32 @@ fn app_password(row: &Row<'_>) -> rusqlite::Result<AppPassword> {
         scram: scram.lines().map(str::to_owned).collect(),
         services: services.split_whitespace().map(str::to_owned).collect(),
         created: row.get(4)?,
-        used: row.get::<_, Option<i64>>(5)?.zip(row.get::<_, Option<String>>(6)?),
+        used: row.get::<Option<i64>>(5)?.zip(row.get::<Option<String>>(6)?),
     })
 }
 
-fn split(name: &str) -> (&str, &str) {
-    name.rsplit_once('@').unwrap_or((name, ""))
-}
-
-fn app_passwords(connection: &Connection, account: &str) -> rusqlite::Result<Vec<AppPassword>> {
-    let (local, domain) = split(account);
+fn app_passwords(db: &Db<'_>, account: &str) -> Result<Vec<AppPassword>, Error> {
+    let (local, domain) = halves(account);
     let sql = "SELECT device, password, scram, services, created, used, address FROM app_password
         WHERE local = ?1 AND domain = ?2 ORDER BY device";
-    connection.prepare_cached(sql)?.query_map([local, domain], app_password)?.collect()
-}
-
-pub(super) fn is_master(connection: &Connection, account: &str) -> rusqlite::Result<bool> {
-    let (local, domain) = split(account);
-    let sql = "SELECT EXISTS (SELECT 1 FROM master WHERE local = ?1 AND domain = ?2)";
-    connection.prepare_cached(sql)?.query_row([local, domain], |row| row.get(0))
+    db.rows(sql, values![local, domain])?.iter().map(app_password).collect()
 }
 
 /// Are there app passwords that a mechanism cannot prove beside the account's own password? SCRAM tells the client one salt
 /// before it knows which of them will come; other proofs than SCRAM-SHA-256 are not kept of app passwords.
-pub(super) fn hinder_scram(connection: &Connection) -> rusqlite::Result<(bool, bool)> {
+pub(super) fn hinder_scram(db: &Db<'_>) -> Result<(bool, bool), Error> {
     let sql = "SELECT EXISTS (SELECT 1 FROM app_password),
         EXISTS (SELECT 1 FROM app_password p JOIN account a USING (domain, local)
-            WHERE a.password LIKE '{SCRAM-SHA-256}%'
+            WHERE upper(a.password) LIKE '{SCRAM-SHA-256}%'
             AND substr(a.password, 16, length(p.salted) + 1) <> p.salted || ',')
         OR EXISTS (SELECT 1 FROM app_password GROUP BY domain, local HAVING count(DISTINCT salted) > 1)";
-    connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+    let row = db.row(sql, &[])?;
+    row.map_or(Ok((true, true)), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 impl Inner {
     pub(super) fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Problem> {
-        app_passwords(&self.connection.lock(), account).map_err(|e| self.failed(e))
+        self.read(|db| app_passwords(db, account))
     }
 
     pub(super) fn app_password_used(
@@ -61,23 +53,20 @@ impl Inner {
         at: i64,
         address: &str,
     ) -> Result<(), Problem> {
-        let (local, domain) = split(account);
-        let seen = self.schemes.seen.load(std::sync::atomic::Ordering::Relaxed);
-        self.write(|t| {
+        let (local, domain) = halves(account);
+        // Nothing changes of how passwords are stored.
+        self.change(Concerns::Notes, |t| {
             let sql = "UPDATE app_password SET used = ?1, address = ?2 WHERE local = ?3 AND domain = ?4 AND device = ?5";
-            t.execute(sql, params![at, address, local, domain, device])?;
+            t.execute(sql, values![at, address, local, domain, device])?;
             Ok(())
-        })?;
-        // Nothing changed of how passwords are stored.
-        self.schemes.seen.store(seen, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        })
     }
 
     pub(super) fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Problem> {
-        let (local, domain) = split(account);
+        let (local, domain) = halves(account);
         self.write(|t| {
             let sql = "UPDATE account SET password = ?1 WHERE local = ?2 AND domain = ?3 AND password = ?4";
-            Ok(t.execute(sql, params![new, local, domain, old])? > 0)
+            Ok(t.execute(sql, values![new, local, domain, old])? > 0)
         })
     }
 }
@@ -99,20 +88,24 @@ impl Builtin {
             if all.len() >= MOST && all.iter().all(|p| p.device != device) {
                 return Err(Problem::TooManyDevices(user.name, MOST).into());
             }
-            let (local, domain) = split(&user.name);
+            let (local, domain) = halves(&user.name);
             let salted = new.scram.first().and_then(|s| s.rsplitn(3, ',').nth(2)).unwrap_or_default();
             t.execute(
-                "INSERT OR REPLACE INTO app_password (local, domain, device, password, scram, salted, services, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
+                "INSERT INTO app_password (local, domain, device, password, scram, salted, services, created)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (domain, local, device) DO UPDATE SET password = excluded.password, scram = excluded.scram,
+                 salted = excluded.salted, services = excluded.services, created = excluded.created, used = NULL,
+                 address = NULL",
+                values![
                     local,
                     domain,
                     device,
-                    new.password,
-                    new.scram.join("\n"),
+                    &new.password,
+                    new.scram.join("
+"),
                     salted,
                     new.services.join(" "),
-                    new.created
+                    new.created,
                 ],
             )?;
             Ok(user.name)
@@ -135,9 +128,9 @@ impl Builtin {
     pub fn remove_app_password(&self, name: &str, device: &str) -> Result<String, Problem> {
         let user = self.user(name)?;
         self.inner.write(|t| {
-            let (local, domain) = split(&user.name);
+            let (local, domain) = halves(&user.name);
             let sql = "DELETE FROM app_password WHERE local = ?1 AND domain = ?2 AND device = ?3";
-            match t.execute(sql, [local, domain, device])? {
+            match t.execute(sql, values![local, domain, device])? {
                 0 => Err(Failed::from(Problem::NoDevice(user.name.clone(), device.to_owned()))),
                 _ => Ok(user.name.clone()),
             }
@@ -149,8 +142,9 @@ impl Builtin {
     /// # Errors
     /// When there is no such account.
     pub fn is_master(&self, name: &str) -> Result<bool, Problem> {
-        let user = self.user(name)?;
-        is_master(&self.inner.connection.lock(), &user.name).map_err(|e| self.inner.failed(e))
+        let login = Login::parse(name.as_bytes())?;
+        let found = verbs::find(&self.inner, &login)?;
+        found.map(|found| found.master).ok_or_else(|| Problem::NoUser(login.to_string()))
     }
 
     /// Makes an account a master user, or an ordinary one again. Gives its name.
@@ -160,12 +154,12 @@ impl Builtin {
     pub fn set_master(&self, name: &str, master: Master) -> Result<String, Problem> {
         let user = self.user(name)?;
         self.inner.write(|t| {
-            let (local, domain) = split(&user.name);
+            let (local, domain) = halves(&user.name);
             let sql = match master {
-                Master::Yes => "INSERT OR IGNORE INTO master (local, domain) VALUES (?1, ?2)",
+                Master::Yes => "INSERT INTO master (local, domain) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 Master::No => "DELETE FROM master WHERE local = ?1 AND domain = ?2",
             };
-            t.execute(sql, [local, domain])?;
+            t.execute(sql, values![local, domain])?;
             Ok(user.name.clone())
         })
     }

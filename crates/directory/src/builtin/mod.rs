@@ -1,23 +1,20 @@
-//! The built-in directory: one SQLite file that the server and the command line share.
+//! The built-in directory: a file of SQLite that the server and the command line share, or PostgreSQL that several machines
+//! share.
 //!
-//! Each verb is one short transaction, so that `culver user add` works while the server runs: whoever finds the file busy
-//! waits up to five seconds, then gets [`Problem::Database`]. The server sees a change with its next look-up, since SQLite
-//! compares the file's change counter before each transaction.
-//!
-//! Why a rollback journal: WAL shares its index between processes through a mapped `-shm` file, and a mapped file that
-//! shrinks or has no room kills the process that touches it. WAL without `-shm` exists, but only with
-//! `locking_mode=EXCLUSIVE`, where the file belongs to one process alone. A rollback journal maps nothing
-//! (`mmap_size=0`), still reads on a full disk, and costs a second fsync in writes that are rare here. Readers keep no
-//! lock between look-ups. The journal is deleted, not kept, so no file of root's stays behind which the server's user
-//! could not write; SQLite gives a journal made by root to the owner of the database.
+//! Each verb is one short transaction, so that `culver user add` works while servers run: whoever finds another one writing
+//! waits up to five seconds, then gets [`Problem::File`] or [`Problem::Server`]. A server sees a change with its next look-up.
 //!
 //! An account exists in its own domain and in every secondary domain of it.
 
 mod change;
 mod logins;
+mod postgresql;
 mod quota;
 mod routes;
 mod schema;
+mod sqlite;
+mod statement;
+mod store;
 mod verbs;
 
 pub use change::Changes;
@@ -25,15 +22,15 @@ pub use logins::Master;
 pub use quota::{Changed, Kept, KeptAccount, SetLimits};
 pub use verbs::{Domain, NewUser, User, What};
 
+use crate::sql::Server;
 use crate::{
     Account, AppPassword, Defaults, Login, MailLocation, Names, Outage, Proof, Route, Secret, Source,
 };
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use verbs::Found;
 
 /// Why a verb was not done. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +105,18 @@ pub enum Problem {
     Name(#[from] crate::Syntax),
     /// The file.
     #[error("{path}: {why}: check the file, its owner and the space on its disk")]
-    Database {
+    File {
         /// The file.
         path: PathBuf,
         /// What SQLite or the system says.
+        why: String,
+    },
+    /// The database server.
+    #[error("{place}: {why}")]
+    Server {
+        /// Where it is.
+        place: String,
+        /// What it says, or why it says nothing, and what to do.
         why: String,
     },
 }
@@ -128,9 +133,8 @@ pub struct Builtin {
 }
 
 struct Inner {
-    path: PathBuf,
     defaults: Defaults,
-    connection: Mutex<Connection>,
+    store: store::Store,
     schemes: Schemes,
 }
 
@@ -138,41 +142,42 @@ struct Inner {
 struct Schemes {
     /// What can prove them all, a bit for each [`Proof`].
     serves: AtomicU8,
-    /// SQLite's `data_version` when it was found out; -1 for not at all.
+    /// The directory's revision when it was found out; -1 for not at all.
     seen: AtomicI64,
+    /// Is somebody finding out?
+    looking: AtomicBool,
 }
 
 impl Builtin {
     /// Opens the file; makes it when there is none.
     ///
     /// # Errors
-    /// When it cannot be opened, or was written by a later version.
+    /// When it cannot be opened, or was written by another version.
     pub fn open(path: &Path, defaults: Defaults) -> Result<Self, Problem> {
-        let connection = schema::open(path)?;
-        let schemes = Schemes { serves: AtomicU8::new(0), seen: AtomicI64::new(-1) };
-        let inner = Inner { path: path.to_owned(), defaults, connection: Mutex::new(connection), schemes };
-        verbs::look_at_schemes(&inner).map_err(|e| inner.failed(e))?;
-        Ok(Self { inner: Arc::new(inner) })
+        let builtin = Self::new(store::Store::Sqlite(sqlite::File::open(path)?), defaults);
+        verbs::look_at_schemes(&builtin.inner)?;
+        Ok(builtin)
     }
 
-    /// Works on the file where that may block.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Outage> {
-        let inner = self.inner.clone();
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.map_err(|why| Outage::new("builtin", why))?.map_err(|why| Outage::new("builtin", why))
+    /// The directory on a server. It need not be there yet: whoever asks before it is gets an outage.
+    ///
+    /// # Errors
+    /// When the authorities of its certificate cannot be read.
+    pub fn on_postgresql(server: Server, defaults: Defaults) -> Result<Self, Problem> {
+        let place = server.hosts.iter().map(crate::postgresql::shown).collect::<Vec<_>>().join(", ");
+        let server = postgresql::Server::new(server).map_err(|why| Problem::Server { place, why })?;
+        let builtin = Self::new(store::Store::PostgreSql(server), defaults);
+        builtin.look_aside();
+        Ok(builtin)
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.inner.path
+    fn new(store: store::Store, defaults: Defaults) -> Self {
+        let (serves, seen, looking) = (AtomicU8::new(0), AtomicI64::new(-1), AtomicBool::new(false));
+        let schemes = Schemes { serves, seen, looking };
+        Self { inner: Arc::new(Inner { defaults, store, schemes }) }
     }
-}
 
-impl Builtin {
-    /// Asks the file on a thread that may wait.
+    /// Asks on a thread that may wait.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, Problem> + Send + 'static,
@@ -181,13 +186,36 @@ impl Builtin {
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
         done.map_err(|why| Outage::new("builtin", why))?.map_err(|why| Outage::new("builtin", why))
     }
+
+    /// Finds out how passwords are stored, without letting anybody wait for a server.
+    fn look_aside(&self) {
+        if let store::Store::PostgreSql(server) = &self.inner.store {
+            if self.inner.schemes.looking.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            let inner = Arc::downgrade(&self.inner);
+            server.aside(move || {
+                if let Some(inner) = inner.upgrade() {
+                    // Whoever asks next hears of an outage.
+                    drop(verbs::look_at_schemes(&inner));
+                    inner.schemes.looking.store(false, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+
+    /// A failure that is none of the database's, told like one.
+    pub fn failed(&self, why: impl ToString) -> Problem {
+        self.inner.store.failed(why)
+    }
+
+    /// Where the accounts are: the file, or the server.
+    pub fn place(&self) -> String {
+        self.inner.store.place()
+    }
 }
 
 impl Inner {
-    fn failed(&self, why: impl ToString) -> Problem {
-        Problem::Database { path: self.path.clone(), why: why.to_string() }
-    }
-
     fn account(&self, user: User) -> Result<Account, Outage> {
         let bad = |why: crate::NotALocation| Outage::new("builtin", format!("account {}: {why}", user.name));
         let names = Names { user: &user.name, home: None };
@@ -223,13 +251,11 @@ impl Source for Builtin {
     }
 
     async fn find(&self, login: &Login) -> Result<Option<Arc<Account>>, Outage> {
-        let (inner, login) = (self.inner.clone(), login.clone());
-        let found = tokio::task::spawn_blocking(move || {
-            let user = verbs::find_with_master(&inner, &login).map_err(|why| Outage::new("builtin", why))?;
-            let account = |(user, master)| Ok(Arc::new(Account { master, ..inner.account(user)? }));
-            user.map(account).transpose()
-        });
-        found.await.map_err(|why| Outage::new("builtin", why))?
+        let login = login.clone();
+        let found = self.ask(move |inner| verbs::find(inner, &login)).await?;
+        let account =
+            |found: Found| Ok(Arc::new(Account { master: found.master, ..self.inner.account(found.user)? }));
+        found.map(account).transpose()
     }
 
     async fn route(&self, address: &Login) -> Result<Option<Route>, Outage> {
@@ -248,16 +274,13 @@ impl Source for Builtin {
     }
 
     async fn names(&self) -> Result<Vec<String>, Outage> {
-        let directory = Self { inner: self.inner.clone() };
-        let users = tokio::task::spawn_blocking(move || directory.users()).await;
-        let users = users.map_err(|why| Outage::new("builtin", why))?;
-        let users = users.map_err(|why| Outage::new("builtin", why))?;
+        let users = self.ask(verbs::users).await?;
         Ok(users.into_iter().map(|user| user.name).collect())
     }
 
     async fn app_passwords(&self, account: &str) -> Result<Vec<AppPassword>, Outage> {
         let account = account.to_owned();
-        self.blocking(move |inner| inner.app_passwords(&account)).await
+        self.ask(move |inner| inner.app_passwords(&account)).await
     }
 
     async fn app_password_used(
@@ -268,19 +291,22 @@ impl Source for Builtin {
         address: &str,
     ) -> Result<(), Outage> {
         let (account, device, address) = (account.to_owned(), device.to_owned(), address.to_owned());
-        self.blocking(move |inner| inner.app_password_used(&account, &device, at, &address)).await
+        self.ask(move |inner| inner.app_password_used(&account, &device, at, &address)).await
     }
 
     async fn replace_password(&self, account: &str, old: &str, new: &str) -> Result<bool, Outage> {
         let (account, old, new) = (account.to_owned(), old.to_owned(), new.to_owned());
-        self.blocking(move |inner| inner.replace_password(&account, &old, &new)).await
+        self.ask(move |inner| inner.replace_password(&account, &old, &new)).await
     }
 
     fn serves(&self, proof: Proof) -> bool {
-        // Only in the process that changes accounts has nobody looked yet; a server does so with each look-up.
-        let unknown = self.inner.schemes.seen.load(Ordering::Relaxed) < 0;
-        if unknown && verbs::look_at_schemes(&self.inner).is_err() {
-            return false;
+        // Unknown it is at the start, and after a change of our own; else each look-up sees to it.
+        if self.inner.schemes.seen.load(Ordering::Relaxed) < 0 {
+            match &self.inner.store {
+                store::Store::Sqlite(_) if verbs::look_at_schemes(&self.inner).is_err() => return false,
+                store::Store::Sqlite(_) => {}
+                store::Store::PostgreSql(_) => self.look_aside(),
+            }
         }
         self.inner.schemes.serves.load(Ordering::Relaxed) & verbs::bit(proof) != 0
     }

@@ -1,10 +1,11 @@
-//! What the file keeps of quota: limits that are set here, whatever the source of an account is, and how far each account
+//! What is kept of quota: limits that are set here, whatever the source of an account is, and how far each account
 //! has come in its life cycle. The words of the states are `culver_quota`'s; here they are texts and numbers.
 
-use super::verbs::{Failed, primary};
+use super::statement::{Db, Error, Failed, Row, values};
+use super::store::Concerns;
+use super::verbs::{halves, primary};
 use super::{Builtin, Problem};
 use crate::{Login, QuotaLimits};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The limits that are set for an account or a domain; `None` leaves them to the next.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -34,6 +35,8 @@ pub struct Kept {
     pub switched: bool,
     /// Steps of which the user and the administrator have still to be told, in the keeper's words.
     pub pending: String,
+    /// Until when one of the servers is telling them; 0 for none of them.
+    pub telling: i64,
     /// Octets, when it was last looked at.
     pub storage: u64,
     /// Messages.
@@ -47,15 +50,10 @@ pub struct Kept {
 /// An account with what is kept of it.
 pub type KeptAccount = (String, Kept);
 
-const SELECT: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked FROM quota_state";
+const SELECT: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked, telling FROM quota_state";
 
-fn number(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn kept(row: &Row<'_>) -> rusqlite::Result<KeptAccount> {
-    let count =
-        |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
+fn kept(row: &Row) -> Result<KeptAccount, Error> {
+    let count = |column| Ok::<u64, Error>(u64::try_from(row.get::<i64>(column)?).unwrap_or(0));
     Ok((
         row.get(0)?,
         Kept {
@@ -68,73 +66,71 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<KeptAccount> {
             messages: count(7)?,
             seen: row.get(8)?,
             checked: row.get(9)?,
+            telling: row.get(10)?,
         },
     ))
 }
 
-fn one(connection: &Connection, name: &str) -> rusqlite::Result<Option<Kept>> {
-    let found = connection.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?.query_row([name], kept);
-    Ok(found.optional()?.map(|(_, kept)| kept))
+fn one(db: &Db<'_>, name: &str) -> Result<Option<Kept>, Error> {
+    let row = db.row(&format!("{SELECT} WHERE name = ?1"), values![name])?;
+    Ok(row.as_ref().map(kept).transpose()?.map(|(_, kept)| kept))
 }
 
-fn put(connection: &Connection, name: &str, kept: &Kept) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    connection.prepare_cached(sql)?.execute(params![
+fn put(db: &Db<'_>, name: &str, kept: &Kept) -> Result<(), Error> {
+    let sql = "INSERT INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked,
+        telling) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        ON CONFLICT (name) DO UPDATE SET state = excluded.state, percent = excluded.percent, since = excluded.since,
+        switched = excluded.switched, pending = excluded.pending, storage = excluded.storage,
+        messages = excluded.messages, seen = excluded.seen, checked = excluded.checked,
+        telling = excluded.telling";
+    let values = values![
         name,
-        kept.state,
+        &kept.state,
         kept.percent,
         kept.since,
         kept.switched,
-        kept.pending,
-        number(kept.storage),
-        number(kept.messages),
+        &kept.pending,
+        kept.storage,
+        kept.messages,
         kept.seen,
         kept.checked,
-    ])?;
+        kept.telling,
+    ];
+    db.execute(sql, values)?;
     Ok(())
 }
 
-fn limits_of(connection: &Connection, name: &str) -> rusqlite::Result<SetLimits> {
+fn limits_of(db: &Db<'_>, name: &str) -> Result<SetLimits, Error> {
     let sql = "SELECT storage, messages, message_size, mailboxes, language FROM quota_limit WHERE name = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([name], |row| {
-        let limit = |column| -> rusqlite::Result<Option<u64>> {
-            Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
-        };
-        Ok(SetLimits {
-            storage: limit(0)?,
-            messages: limit(1)?,
-            message_size: limit(2)?,
-            mailboxes: limit(3)?,
-            language: row.get(4)?,
-        })
-    });
-    Ok(found.optional()?.unwrap_or_default())
+    let Some(row) = db.row(sql, values![name])? else { return Ok(SetLimits::default()) };
+    let limit = |column| -> Result<Option<u64>, Error> {
+        Ok(row.get::<Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+    };
+    Ok(SetLimits {
+        storage: limit(0)?,
+        messages: limit(1)?,
+        message_size: limit(2)?,
+        mailboxes: limit(3)?,
+        language: row.get(4)?,
+    })
 }
 
 impl Builtin {
     /// What is kept of an account (by its canonical name), the limits set for it, and those set for its domain.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn quota(&self, name: &str) -> Result<(Option<Kept>, SetLimits, SetLimits), Problem> {
-        let connection = self.inner.connection.lock();
-        let domain = name.rsplit_once('@').map_or("", |(_, domain)| domain);
-        let read: rusqlite::Result<_> = (|| {
-            Ok((one(&connection, name)?, limits_of(&connection, name)?, limits_of(&connection, domain)?))
-        })();
-        read.map_err(|e| self.inner.failed(e))
+        let (_, domain) = halves(name);
+        self.inner.read(|db| Ok((one(db, name)?, limits_of(db, name)?, limits_of(db, domain)?)))
     }
 
     /// Everything that is kept, sorted by name.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn quotas(&self) -> Result<Vec<KeptAccount>, Problem> {
-        let connection = self.inner.connection.lock();
-        let read: rusqlite::Result<Vec<_>> =
-            (|| connection.prepare(&format!("{SELECT} ORDER BY name"))?.query_map([], kept)?.collect())();
-        read.map_err(|e| self.inner.failed(e))
+        self.inner.read(|db| db.rows(&format!("{SELECT} ORDER BY name"), &[])?.iter().map(kept).collect())
     }
 
     /// Changes what is kept of an account in one transaction: `change` gets what is there and tells whether there is
@@ -142,13 +138,13 @@ impl Builtin {
     /// account is one of this directory.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the directory cannot be written.
     pub fn change_quota<T>(
         &self,
         name: &str,
         change: impl FnOnce(&mut Kept) -> (Changed, T),
     ) -> Result<T, Problem> {
-        self.inner.write(|t| {
+        self.inner.change(Concerns::Notes, |t| {
             let mut kept = one(t, name)?.unwrap_or_default();
             let (changed, told) = change(&mut kept);
             match changed {
@@ -171,20 +167,19 @@ impl Builtin {
     /// Writes down what many accounts used when they were last looked at.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the directory cannot be written.
     pub fn keep_usages(&self, usages: &[(String, u64, u64, i64)]) -> Result<(), Problem> {
         if usages.is_empty() {
             return Ok(());
         }
-        self.inner.write(|t| {
+        self.inner.change(Concerns::Notes, |t| {
             let sql =
-                "INSERT INTO quota_state (name, storage, messages, seen, checked) VALUES (?1, ?2, ?3, ?4, ?4)
-                ON CONFLICT (name) DO UPDATE SET storage = ?2, messages = ?3, seen = ?4";
-            let mut statement = t.prepare_cached(sql)?;
+                "INSERT INTO quota_state (name, storage, messages, seen, checked) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT (name) DO UPDATE SET storage = excluded.storage, messages = excluded.messages,
+                seen = excluded.seen";
             for (name, storage, messages, seen) in usages {
-                statement.execute(params![name, number(*storage), number(*messages), seen])?;
+                t.execute(sql, values![name, *storage, *messages, *seen, *seen])?;
             }
-            drop(statement);
             Ok(())
         })
     }
@@ -217,10 +212,10 @@ impl Builtin {
             change(&mut limits);
             if user.is_some() {
                 let (storage, messages) = (limits.storage.take(), limits.messages.take());
-                t.execute(
-                    "UPDATE account SET quota_storage = ?1, quota_messages = ?2 WHERE local || '@' || domain = ?3",
-                    params![storage.map(number), messages.map(number), canonical],
-                )?;
+                let (local, domain) = halves(&canonical);
+                let sql =
+                    "UPDATE account SET quota_storage = ?1, quota_messages = ?2 WHERE local = ?3 AND domain = ?4";
+                t.execute(sql, values![storage, messages, local, domain])?;
             }
             write_limits(t, &canonical, &limits)?;
             Ok(canonical)
@@ -257,37 +252,29 @@ pub enum Changed {
     ReceiveOn,
 }
 
-fn write_limits(connection: &Connection, name: &str, limits: &SetLimits) -> Result<(), Failed> {
-    if *limits == SetLimits::default() {
-        connection.execute("DELETE FROM quota_limit WHERE name = ?1", [name])?;
-        return Ok(());
+fn write_limits(t: &Db<'_>, name: &str, limits: &SetLimits) -> Result<(), Failed> {
+    t.execute("DELETE FROM quota_limit WHERE name = ?1", values![name])?;
+    if *limits != SetLimits::default() {
+        let sql = "INSERT INTO quota_limit (name, storage, messages, message_size, mailboxes, language)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let SetLimits { storage, messages, message_size, mailboxes, language } = limits;
+        t.execute(sql, values![name, *storage, *messages, *message_size, *mailboxes, language])?;
     }
-    connection.execute(
-        "INSERT OR REPLACE INTO quota_limit (name, storage, messages, message_size, mailboxes, language)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![
-            name,
-            limits.storage.map(number),
-            limits.messages.map(number),
-            limits.message_size.map(number),
-            limits.mailboxes.map(number),
-            limits.language
-        ],
-    )?;
     Ok(())
 }
 
 /// `true`: the account is one of this directory, and it was us who turned it off.
-fn turn_off(connection: &Connection, name: &str, reason: &str, since: i64) -> Result<bool, Failed> {
-    let Some((local, domain)) = name.rsplit_once('@') else { return Ok(false) };
-    let sql = "INSERT OR IGNORE INTO switch (local, domain, what, reason, since)
-        SELECT local, domain, 'receive', ?3, ?4 FROM account WHERE local = ?1 AND domain = ?2";
-    Ok(connection.execute(sql, params![local, domain, reason, since])? > 0)
+fn turn_off(t: &Db<'_>, name: &str, reason: &str, since: i64) -> Result<bool, Failed> {
+    let (local, domain) = halves(name);
+    let sql = "INSERT INTO switch (local, domain, what, reason, since)
+        SELECT local, domain, 'receive', CAST(?3 AS TEXT), CAST(?4 AS BIGINT) FROM account
+        WHERE local = ?1 AND domain = ?2 ON CONFLICT DO NOTHING";
+    Ok(t.execute(sql, values![local, domain, reason, since])? > 0)
 }
 
-fn turn_on(connection: &Connection, name: &str) -> Result<(), Failed> {
-    let Some((local, domain)) = name.rsplit_once('@') else { return Ok(()) };
+fn turn_on(t: &Db<'_>, name: &str) -> Result<(), Failed> {
+    let (local, domain) = halves(name);
     let sql = "DELETE FROM switch WHERE local = ?1 AND domain = ?2 AND what = 'receive'";
-    connection.execute(sql, [local, domain])?;
+    t.execute(sql, values![local, domain])?;
     Ok(())
 }

@@ -1,57 +1,55 @@
-//! Routes in the file. A route belongs to a primary domain and counts in every secondary one.
+//! Routes. A route belongs to a primary domain and counts in every secondary one.
 //!
 //! Whether targets lead anywhere is not looked at here: they may belong to other sources.
 
-use super::verbs::{self, Failed};
+use super::statement::{Db, Error, Failed, Row, values};
+use super::store::now;
+use super::verbs;
 use super::{Builtin, Inner, LONGEST_TEXT, MOST_TARGETS, Problem};
 use crate::login::domain_name;
 use crate::{Action, Login, Route, Switch};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-const SELECT: &str = "SELECT local, domain, reject, off_reason, off_since FROM route";
+/// A target in each row; a route without any is a row as well. In one statement, so that nobody sees half of a change.
+const SELECT: &str = "SELECT r.local, r.domain, reject, off_reason, off_since, address
+    FROM route r LEFT JOIN route_target t ON t.domain = r.domain AND t.local = r.local";
+
+const ORDER: &str = "ORDER BY r.domain, r.local, position";
 
 /// The route of a local part (empty: the catch-all) in a primary or secondary domain.
 pub(super) fn find(inner: &Inner, local: &str, domain: &str) -> Result<Option<Route>, Problem> {
-    select(&inner.connection.lock(), local, domain).map_err(|e| inner.failed(e))
+    inner.read(|db| select(db, local, domain))
 }
 
-pub(super) fn select(connection: &Connection, local: &str, domain: &str) -> rusqlite::Result<Option<Route>> {
+pub(super) fn select(db: &Db<'_>, local: &str, domain: &str) -> Result<Option<Route>, Error> {
     let sql = format!(
-        "{SELECT} WHERE local = ?1 AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
+        "{SELECT} WHERE r.local = ?1 AND r.domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)
+         {ORDER}"
     );
-    let row = connection.prepare_cached(&sql)?.query_row([local, domain], read).optional()?;
-    row.map(|row| row.with_targets(connection)).transpose()
+    Ok(gathered(&db.rows(&sql, values![local, domain])?)?.pop())
 }
 
-/// A row of the table; its targets are in another.
-struct Bare {
-    local: String,
-    domain: String,
-    reject: Option<String>,
-    enabled: Switch,
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<Bare> {
-    let off: Option<String> = row.get(3)?;
-    let since = row.get(4)?;
-    let enabled = off.map_or(Switch::On, |reason| Switch::Off { reason, since });
-    Ok(Bare { local: row.get(0)?, domain: row.get(1)?, reject: row.get(2)?, enabled })
-}
-
-impl Bare {
-    fn with_targets(self, connection: &Connection) -> rusqlite::Result<Route> {
-        let action = match self.reject {
+/// Rows of one route follow each other.
+fn gathered(rows: &[Row]) -> Result<Vec<Route>, Error> {
+    let mut routes: Vec<Route> = Vec::new();
+    for row in rows {
+        let address = shown(&row.get::<String>(0)?, &row.get::<String>(1)?);
+        let target: Option<String> = row.get(5)?;
+        if let Some(Route { action: Action::Deliver(targets), .. }) =
+            routes.last_mut().filter(|last| last.address == address)
+        {
+            targets.extend(target);
+            continue;
+        }
+        let action = match row.get::<Option<String>>(2)? {
             Some(text) => Action::Reject(text),
-            None => {
-                let sql =
-                    "SELECT address FROM route_target WHERE domain = ?1 AND local = ?2 ORDER BY position";
-                let mut targets = connection.prepare_cached(sql)?;
-                let targets = targets.query_map([&self.domain, &self.local], |row| row.get(0))?;
-                Action::Deliver(targets.collect::<Result<_, _>>()?)
-            }
+            None => Action::Deliver(target.into_iter().collect()),
         };
-        Ok(Route { address: shown(&self.local, &self.domain), action, enabled: self.enabled })
+        let since = row.get(4)?;
+        let off: Option<String> = row.get(3)?;
+        let enabled = off.map_or(Switch::On, |reason| Switch::Off { reason, since });
+        routes.push(Route { address, action, enabled });
     }
+    Ok(routes)
 }
 
 fn shown(local: &str, domain: &str) -> String {
@@ -113,35 +111,31 @@ fn checked(action: &Action) -> Result<Action, Problem> {
     }
 }
 
-fn store_action(t: &Connection, local: &str, domain: &str, action: &Action) -> rusqlite::Result<()> {
-    t.execute("DELETE FROM route_target WHERE local = ?1 AND domain = ?2", [local, domain])?;
+fn store_action(t: &Db<'_>, local: &str, domain: &str, action: &Action) -> Result<(), Error> {
+    t.execute("DELETE FROM route_target WHERE local = ?1 AND domain = ?2", values![local, domain])?;
     let (reject, targets) = match action {
         Action::Reject(text) => (Some(text), &[][..]),
         Action::Deliver(targets) => (None, &targets[..]),
     };
     t.execute(
         "UPDATE route SET reject = ?3 WHERE local = ?1 AND domain = ?2",
-        params![local, domain, reject],
+        values![local, domain, reject],
     )?;
     for (position, address) in targets.iter().enumerate() {
         t.execute(
             "INSERT INTO route_target (local, domain, position, address) VALUES (?1, ?2, ?3, ?4)",
-            params![local, domain, i64::try_from(position).unwrap_or(i64::MAX), address],
+            values![local, domain, position as u64, address],
         )?;
     }
     Ok(())
 }
 
 /// The routes with a target that is this account, in any of its domains.
-pub(super) fn leading_to(t: &Connection, name: &str) -> rusqlite::Result<Vec<String>> {
-    let mut rows =
-        t.prepare_cached("SELECT local, domain, address FROM route_target ORDER BY domain, local")?;
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let rows = rows.collect::<Result<Vec<(String, String, String)>, _>>()?;
+pub(super) fn leading_to(t: &Db<'_>, name: &str) -> Result<Vec<String>, Error> {
     let mut routes = Vec::new();
-    for (local, domain, address) in rows {
-        if canonical(t, &address)?.as_deref() == Some(name) {
-            routes.push(shown(&local, &domain));
+    for row in t.rows("SELECT local, domain, address FROM route_target ORDER BY domain, local", &[])? {
+        if canonical(t, &row.get::<String>(2)?)?.as_deref() == Some(name) {
+            routes.push(shown(&row.get::<String>(0)?, &row.get::<String>(1)?));
         }
     }
     routes.dedup();
@@ -149,19 +143,18 @@ pub(super) fn leading_to(t: &Connection, name: &str) -> rusqlite::Result<Vec<Str
 }
 
 /// Targets that are this account are the other name from now on.
-pub(super) fn retarget(t: &Connection, old: &str, new: &str) -> rusqlite::Result<()> {
-    let mut rows = t.prepare_cached("SELECT DISTINCT address FROM route_target")?;
-    let addresses = rows.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    for address in addresses {
+pub(super) fn retarget(t: &Db<'_>, old: &str, new: &str) -> Result<(), Error> {
+    for row in t.rows("SELECT DISTINCT address FROM route_target", &[])? {
+        let address: String = row.get(0)?;
         if canonical(t, &address)?.as_deref() == Some(old) {
-            t.execute("UPDATE route_target SET address = ?2 WHERE address = ?1", [address.as_str(), new])?;
+            t.execute("UPDATE route_target SET address = ?2 WHERE address = ?1", values![address, new])?;
         }
     }
     Ok(())
 }
 
 /// The address in its primary domain, if it is one of ours.
-fn canonical(t: &Connection, address: &str) -> rusqlite::Result<Option<String>> {
+fn canonical(t: &Db<'_>, address: &str) -> Result<Option<String>, Error> {
     let Ok(login) = Login::parse(address.as_bytes()) else { return Ok(None) };
     Ok(verbs::primary(t, login.domain())?.map(|domain| format!("{}@{domain}", login.local())))
 }
@@ -179,7 +172,7 @@ impl Builtin {
             if select(t, &local, &domain)?.is_some() {
                 return Err(Problem::RouteExists(name).into());
             }
-            t.execute("INSERT INTO route (local, domain) VALUES (?1, ?2)", [&local, &domain])?;
+            t.execute("INSERT INTO route (local, domain) VALUES (?1, ?2)", values![&local, &domain])?;
             store_action(t, &local, &domain, &action)?;
             Ok(name)
         })
@@ -205,9 +198,8 @@ impl Builtin {
             return Err(Problem::NotAText);
         }
         self.edit_route(address, |t, local, domain| {
-            let sql = "UPDATE route SET off_reason = ?3, off_since = CASE WHEN ?3 IS NULL THEN NULL ELSE unixepoch() END
-                       WHERE local = ?1 AND domain = ?2";
-            t.execute(sql, params![local, domain, off])?;
+            let sql = "UPDATE route SET off_reason = ?3, off_since = ?4 WHERE local = ?1 AND domain = ?2";
+            t.execute(sql, values![local, domain, off, off.map(|_| now())])?;
             Ok(())
         })
     }
@@ -219,7 +211,7 @@ impl Builtin {
     pub fn remove_route(&self, address: &str) -> Result<Route, Problem> {
         let route = self.route_at(address)?;
         self.edit_route(address, |t, local, domain| {
-            t.execute("DELETE FROM route WHERE local = ?1 AND domain = ?2", [local, domain])?;
+            t.execute("DELETE FROM route WHERE local = ?1 AND domain = ?2", values![local, domain])?;
             Ok(())
         })?;
         Ok(route)
@@ -237,21 +229,15 @@ impl Builtin {
     /// All routes, sorted by domain and name, a catch-all first.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn routes(&self) -> Result<Vec<Route>, Problem> {
-        let connection = self.inner.connection.lock();
-        let all: rusqlite::Result<Vec<_>> = (|| {
-            let mut rows = connection.prepare(&format!("{SELECT} ORDER BY domain, local"))?;
-            let rows = rows.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
-            rows.into_iter().map(|row| row.with_targets(&connection)).collect()
-        })();
-        all.map_err(|e| self.inner.failed(e))
+        self.inner.read(|db| gathered(&db.rows(&format!("{SELECT} {ORDER}"), &[])?))
     }
 
     fn edit_route(
         &self,
         address: &str,
-        work: impl FnOnce(&Connection, &str, &str) -> Result<(), Failed>,
+        work: impl FnOnce(&Db<'_>, &str, &str) -> Result<(), Failed>,
     ) -> Result<String, Problem> {
         let (local, domain) = key(address)?;
         self.inner.write(|t| {

@@ -1,12 +1,13 @@
-//! What can be done with the built-in directory. Names are in canonical form once they are in the file.
+//! What can be done with the built-in directory. Names are in canonical form once they are in it.
 
-use super::{Builtin, Inner, Problem, Schemes};
+use super::statement::{Db, Error, Failed, Row, values};
+use super::store::now;
+use super::{Builtin, Inner, Problem};
 use crate::login::domain_name;
 use crate::{Login, Proof, QuotaLimits, Switch};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 
-/// An account as the file has it.
+/// An account as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// `local@domain`.
@@ -82,16 +83,18 @@ pub struct Domain {
     pub routes: u32,
 }
 
-/// An account, and its three switches in one column each: the time, a space, the reason.
-const SELECT: &str = "
-    SELECT local || '@' || domain, password, home, mail, uid, gid, quota_storage, quota_messages,
-        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'login'),
-        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'receive'),
-        (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'send')
-    FROM account a";
+/// What is looked up of an account in one statement: its three switches are one column each, the time, a space, the reason.
+const COLUMNS: &str = "local || '@' || a.domain, password, home, mail, uid, gid, quota_storage, quota_messages,
+    (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'login'),
+    (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'receive'),
+    (SELECT since || ' ' || reason FROM switch s WHERE s.domain = a.domain AND s.local = a.local AND what = 'send')";
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
-    let switch = |column| -> rusqlite::Result<Switch> {
+/// The account of a local part and a primary or secondary domain.
+const THIS: &str =
+    "a.local = ?1 AND a.domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)";
+
+fn user(row: &Row) -> Result<User, Error> {
+    let switch = |column| -> Result<Switch, Error> {
         let text: Option<String> = row.get(column)?;
         let parts = text.as_deref().map(|text| text.split_once(' ').unwrap_or((text, "")));
         Ok(parts.map_or(Switch::On, |(since, reason)| Switch::Off {
@@ -99,9 +102,9 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
             since: since.parse().ok(),
         }))
     };
-    // SQLite's numbers have a sign; a negative limit is none.
-    let limit = |column| -> rusqlite::Result<Option<u64>> {
-        Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+    // The databases' numbers have a sign; a negative limit is none.
+    let limit = |column| -> Result<Option<u64>, Error> {
+        Ok(row.get::<Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
     };
     Ok(User {
         name: row.get(0)?,
@@ -115,6 +118,13 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         receive: switch(9)?,
         send: switch(10)?,
     })
+}
+
+/// What a server looks up.
+pub(super) struct Found {
+    pub user: User,
+    /// Is it a master user?
+    pub master: bool,
 }
 
 /// What schemes serve which proof.
@@ -134,112 +144,86 @@ pub(super) fn bit(proof: Proof) -> u8 {
     }
 }
 
-/// Finds out what can prove every password, if another process has changed the file since the last look.
-pub(super) fn look_at_schemes(inner: &Inner) -> rusqlite::Result<()> {
-    look(&inner.connection.lock(), &inner.schemes)
+/// Finds out what can prove every password.
+pub(super) fn look_at_schemes(inner: &Inner) -> Result<(), Problem> {
+    inner.read(|db| {
+        let revision = db.value("SELECT n FROM revision", &[])?.unwrap_or(0);
+        look(inner, db, revision)
+    })
 }
 
-fn look(connection: &Connection, schemes: &Schemes) -> rusqlite::Result<()> {
-    let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-    if schemes.seen.load(Ordering::Relaxed) != version {
-        // Passwords in the clear serve all.
-        let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE password NOT LIKE ?1
-            AND password NOT LIKE '{PLAIN}%' AND password NOT LIKE '{PLAIN.%' AND password NOT LIKE '{CLEAR%')";
-        let mut serves = 0;
-        let (apps, mixed) = super::logins::hinder_scram(connection)?;
-        for (proof, scheme) in PROOFS {
-            let hindered = if proof == Proof::ScramSha256 { mixed } else { apps };
-            if !hindered && connection.prepare_cached(sql)?.query_row([scheme], |row| row.get(0))? {
-                serves |= bit(proof);
-            }
-        }
-        schemes.serves.store(serves, Ordering::Relaxed);
-        schemes.seen.store(version, Ordering::Relaxed);
+/// Finds it out, if accounts have changed since the last look.
+fn look(inner: &Inner, db: &Db<'_>, revision: i64) -> Result<(), Error> {
+    let schemes = &inner.schemes;
+    if schemes.seen.load(Ordering::Relaxed) == revision {
+        return Ok(());
     }
+    // Passwords in the clear serve all.
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM account WHERE upper(password) NOT LIKE ?1
+        AND upper(password) NOT LIKE '{PLAIN}%' AND upper(password) NOT LIKE '{PLAIN.%'
+        AND upper(password) NOT LIKE '{CLEAR%')";
+    let mut serves = 0;
+    let (apps, mixed) = super::logins::hinder_scram(db)?;
+    for (proof, scheme) in PROOFS {
+        let hindered = if proof == Proof::ScramSha256 { mixed } else { apps };
+        if !hindered && db.value(sql, values![scheme])?.unwrap_or(false) {
+            serves |= bit(proof);
+        }
+    }
+    schemes.serves.store(serves, Ordering::Relaxed);
+    schemes.seen.store(revision, Ordering::Relaxed);
     Ok(())
 }
 
-/// An account, and whether it is a master user.
-pub(super) fn find_with_master(inner: &Inner, login: &Login) -> Result<Option<(User, bool)>, Problem> {
-    let found = find(inner, login)?;
-    let master = |user: User| {
-        let master = super::logins::is_master(&inner.connection.lock(), &user.name);
-        master.map(|master| (user, master)).map_err(|e| inner.failed(e))
-    };
-    found.map(master).transpose()
-}
-
-pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<User>, Problem> {
-    let connection = inner.connection.lock();
-    let found = look(&connection, &inner.schemes).and_then(|()| select(&connection, login));
-    found.map_err(|e| inner.failed(e))
+/// One statement: a row there is always, since there is a revision.
+pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<Found>, Problem> {
+    let sql = format!(
+        "SELECT {COLUMNS}, EXISTS (SELECT 1 FROM master m WHERE m.domain = a.domain AND m.local = a.local), n
+         FROM revision LEFT JOIN account a ON {THIS}"
+    );
+    inner.read(|db| {
+        let row = db.row(&sql, values![login.local(), login.domain()])?;
+        let row = row.ok_or_else(|| Error::Said("the table `revision` is empty: restore it".to_owned()))?;
+        look(inner, db, row.get(12)?)?;
+        if row.get::<Option<String>>(0)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Found { user: user(&row)?, master: row.get(11)? }))
+    })
 }
 
 pub(super) fn primary_of(inner: &Inner, domain: &str) -> Result<Option<String>, Problem> {
-    primary(&inner.connection.lock(), domain).map_err(|e| inner.failed(e))
+    inner.read(|db| primary(db, domain))
 }
 
-pub(super) fn select(connection: &Connection, login: &Login) -> rusqlite::Result<Option<User>> {
-    let sql = format!(
-        "{SELECT} WHERE local = ?1
-         AND domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)"
-    );
-    connection.prepare_cached(&sql)?.query_row([login.local(), login.domain()], user).optional()
+pub(super) fn users(inner: &Inner) -> Result<Vec<User>, Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM account a ORDER BY domain, local");
+    inner.read(|db| db.rows(&sql, &[])?.iter().map(user).collect())
 }
 
-pub(super) fn users_in(connection: &Connection, domain: &str) -> rusqlite::Result<Vec<User>> {
-    let mut rows = connection.prepare_cached(&format!("{SELECT} WHERE domain = ?1 ORDER BY local"))?;
-    rows.query_map([domain], user)?.collect()
+pub(super) fn select(db: &Db<'_>, login: &Login) -> Result<Option<User>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM account a WHERE {THIS}");
+    db.row(&sql, values![login.local(), login.domain()])?.as_ref().map(user).transpose()
 }
 
-pub(super) fn primary(connection: &Connection, domain: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn users_in(db: &Db<'_>, domain: &str) -> Result<Vec<User>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM account a WHERE domain = ?1 ORDER BY local");
+    db.rows(&sql, values![domain])?.iter().map(user).collect()
+}
+
+pub(super) fn primary(db: &Db<'_>, domain: &str) -> Result<Option<String>, Error> {
     let sql =
         "SELECT domain FROM domain_alias WHERE name = ?1 UNION ALL SELECT name FROM domain WHERE name = ?1";
-    connection.prepare_cached(sql)?.query_row([domain], |row| row.get(0)).optional()
+    db.value(sql, values![domain])
+}
+
+/// The two halves of a canonical name.
+pub(super) fn halves(name: &str) -> (&str, &str) {
+    name.rsplit_once('@').unwrap_or((name, ""))
 }
 
 pub(super) fn domain(text: &str) -> Result<String, Problem> {
     domain_name(text.trim()).ok_or_else(|| Problem::NotADomain(text.to_owned()))
-}
-
-impl Inner {
-    /// Runs one transaction that writes.
-    pub(super) fn write<T>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
-    ) -> Result<T, Problem> {
-        let mut connection = self.connection.lock();
-        let done = (|| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            // Our own changes do not count for `data_version`. Nobody looks before somebody asks: accounts are often
-            // added by the thousand.
-            self.schemes.seen.store(-1, Ordering::Relaxed);
-            Ok(done)
-        })();
-        done.map_err(|failed| match failed {
-            Failed::Refused(problem) => problem,
-            Failed::Database(why) => self.failed(why),
-        })
-    }
-}
-
-pub(super) enum Failed {
-    Refused(Problem),
-    Database(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(why: rusqlite::Error) -> Self {
-        Self::Database(why)
-    }
-}
-
-impl From<Problem> for Failed {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
 }
 
 impl Builtin {
@@ -256,21 +240,19 @@ impl Builtin {
             if select(t, &login)?.is_some() {
                 return Err(Problem::UserExists(name).into());
             }
-            let limit = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-            let (storage, messages) = (limit(new.quota.storage), limit(new.quota.messages));
             t.execute(
                 "INSERT INTO account (local, domain, password, home, mail, uid, gid, quota_storage, quota_messages)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                params![
+                values![
                     login.local(),
                     domain,
-                    new.password,
-                    new.home,
-                    new.mail,
+                    &new.password,
+                    &new.home,
+                    &new.mail,
                     new.uid,
                     new.gid,
-                    storage,
-                    messages
+                    new.quota.storage,
+                    new.quota.messages,
                 ],
             )?;
             Ok(name)
@@ -280,14 +262,9 @@ impl Builtin {
     /// All accounts, sorted by domain and name.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn users(&self) -> Result<Vec<User>, Problem> {
-        let connection = self.inner.connection.lock();
-        let read: rusqlite::Result<Vec<_>> = (|| {
-            let sql = format!("{SELECT} ORDER BY domain, local");
-            connection.prepare(&sql)?.query_map([], user)?.collect()
-        })();
-        read.map_err(|e| self.inner.failed(e))
+        users(&self.inner)
     }
 
     /// One account, by any of its names.
@@ -296,7 +273,8 @@ impl Builtin {
     /// When there is none.
     pub fn user(&self, name: &str) -> Result<User, Problem> {
         let login = Login::parse(name.as_bytes())?;
-        find(&self.inner, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))
+        let found = find(&self.inner, &login)?;
+        found.map(|found| found.user).ok_or_else(|| Problem::NoUser(login.to_string()))
     }
 
     /// Stores a password (with its scheme) in place of the old one; `None` for no login at all.
@@ -307,10 +285,9 @@ impl Builtin {
         let login = Login::parse(name.as_bytes())?;
         self.inner.write(|t| {
             let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
-            t.execute(
-                "UPDATE account SET password = ?1 WHERE local || '@' || domain = ?2",
-                params![password, user.name],
-            )?;
+            let (local, domain) = halves(&user.name);
+            let sql = "UPDATE account SET password = ?1 WHERE local = ?2 AND domain = ?3";
+            t.execute(sql, values![password, local, domain])?;
             Ok(())
         })
     }
@@ -323,12 +300,13 @@ impl Builtin {
         let login = Login::parse(name.as_bytes())?;
         self.inner.write(|t| {
             let user = select(t, &login)?.ok_or_else(|| Problem::NoUser(login.to_string()))?;
-            let domain = user.name.rsplit_once('@').map_or("", |(_, domain)| domain);
-            let key = params![login.local(), domain, what.name()];
-            t.execute("DELETE FROM switch WHERE local = ?1 AND domain = ?2 AND what = ?3", key)?;
+            let (local, domain) = halves(&user.name);
+            let sql = "DELETE FROM switch WHERE local = ?1 AND domain = ?2 AND what = ?3";
+            t.execute(sql, values![local, domain, what.name()])?;
             if let Some(reason) = off {
-                let row = params![login.local(), domain, what.name(), reason];
-                t.execute("INSERT INTO switch VALUES (?1, ?2, ?3, ?4, unixepoch())", row)?;
+                let sql =
+                    "INSERT INTO switch (local, domain, what, reason, since) VALUES (?1, ?2, ?3, ?4, ?5)";
+                t.execute(sql, values![local, domain, what.name(), reason, now()])?;
             }
             Ok(user.name)
         })
@@ -346,9 +324,10 @@ impl Builtin {
             if !routes.is_empty() {
                 return Err(Problem::Routed(user.name, routes).into());
             }
-            t.execute("DELETE FROM account WHERE local || '@' || domain = ?1", [&user.name])?;
-            t.execute("DELETE FROM quota_limit WHERE name = ?1", [&user.name])?;
-            t.execute("DELETE FROM quota_state WHERE name = ?1", [&user.name])?;
+            let (local, domain) = halves(&user.name);
+            t.execute("DELETE FROM account WHERE local = ?1 AND domain = ?2", values![local, domain])?;
+            t.execute("DELETE FROM quota_limit WHERE name = ?1", values![&user.name])?;
+            t.execute("DELETE FROM quota_state WHERE name = ?1", values![&user.name])?;
             Ok(user)
         })
     }
@@ -361,7 +340,7 @@ impl Builtin {
         let name = domain(name)?;
         self.inner.write(|t| {
             vacant(t, &name)?;
-            t.execute("INSERT INTO domain (name) VALUES (?1)", [&name])?;
+            t.execute("INSERT INTO domain (name) VALUES (?1)", values![&name])?;
             Ok(name)
         })
     }
@@ -379,7 +358,7 @@ impl Builtin {
                 Some(_) => {}
             }
             vacant(t, &alias)?;
-            t.execute("INSERT INTO domain_alias (name, domain) VALUES (?1, ?2)", [&alias, &of])?;
+            t.execute("INSERT INTO domain_alias (name, domain) VALUES (?1, ?2)", values![&alias, &of])?;
             Ok(())
         })
     }
@@ -391,22 +370,24 @@ impl Builtin {
     pub fn remove_domain(&self, name: &str) -> Result<String, Problem> {
         let name = domain(name)?;
         self.inner.write(|t| {
-            if t.execute("DELETE FROM domain_alias WHERE name = ?1", [&name])? > 0 {
+            if t.execute("DELETE FROM domain_alias WHERE name = ?1", values![&name])? > 0 {
                 return Ok(name);
             }
-            let users =
-                t.query_row("SELECT count(*) FROM account WHERE domain = ?1", [&name], |row| row.get(0))?;
+            let count = |sql: &str| Ok::<u32, Error>(t.value(sql, values![&name])?.unwrap_or(0));
+            let users = count("SELECT count(*) FROM account WHERE domain = ?1")?;
             if users > 0 {
                 return Err(Problem::DomainInUse(name, users).into());
             }
-            let routes =
-                t.query_row("SELECT count(*) FROM route WHERE domain = ?1", [&name], |row| row.get(0))?;
+            let routes = count("SELECT count(*) FROM route WHERE domain = ?1")?;
             if routes > 0 {
                 return Err(Problem::DomainHasRoutes(name, routes).into());
             }
-            match t.execute("DELETE FROM domain WHERE name = ?1", [&name])? {
+            match t.execute("DELETE FROM domain WHERE name = ?1", values![&name])? {
                 0 => Err(Problem::NoDomain(name).into()),
-                _ => Ok(name),
+                _ => {
+                    t.execute("DELETE FROM quota_limit WHERE name = ?1", values![&name])?;
+                    Ok(name)
+                }
             }
         })
     }
@@ -423,7 +404,7 @@ impl Builtin {
     /// The address in its primary domain, in lower case; `None` when its domain is none of ours.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn canonical(&self, address: &str) -> Result<Option<String>, Problem> {
         let Ok(login) = Login::parse(address.as_bytes()) else { return Ok(None) };
         let primary = primary_of(&self.inner, login.domain())?;
@@ -433,40 +414,33 @@ impl Builtin {
     /// All primary domains with their secondary ones.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the directory cannot be read.
     pub fn domains(&self) -> Result<Vec<Domain>, Problem> {
-        let connection = self.inner.connection.lock();
-        let read: rusqlite::Result<Vec<_>> = (|| {
-            let sql = "SELECT name, (SELECT count(*) FROM account WHERE domain = d.name),
-                    (SELECT count(*) FROM route WHERE domain = d.name)
-                FROM domain d ORDER BY name";
-            let rows = connection
-                .prepare(sql)?
-                .query_map([], |row| {
-                    Ok(Domain {
-                        name: row.get(0)?,
+        // A secondary domain in each row; one that has none is a row as well.
+        let sql = "SELECT d.name, (SELECT count(*) FROM account WHERE domain = d.name),
+                (SELECT count(*) FROM route WHERE domain = d.name), s.name
+            FROM domain d LEFT JOIN domain_alias s ON s.domain = d.name ORDER BY d.name, s.name";
+        self.inner.read(|db| {
+            let mut domains: Vec<Domain> = Vec::new();
+            for row in db.rows(sql, &[])? {
+                let (name, alias): (String, Option<String>) = (row.get(0)?, row.get(3)?);
+                match domains.last_mut().filter(|last| last.name == name) {
+                    Some(last) => last.aliases.extend(alias),
+                    None => domains.push(Domain {
+                        name,
                         users: row.get(1)?,
                         routes: row.get(2)?,
-                        aliases: Vec::new(),
-                    })
-                })?
-                .collect::<Result<Vec<_>, _>>()?;
-            let mut aliases =
-                connection.prepare("SELECT name FROM domain_alias WHERE domain = ?1 ORDER BY name")?;
-            rows.into_iter()
-                .map(|mut domain| {
-                    let names = aliases.query_map([&domain.name], |row| row.get(0))?;
-                    domain.aliases = names.collect::<Result<_, _>>()?;
-                    Ok(domain)
-                })
-                .collect()
-        })();
-        read.map_err(|e| self.inner.failed(e))
+                        aliases: alias.into_iter().collect(),
+                    }),
+                }
+            }
+            Ok(domains)
+        })
     }
 }
 
-fn vacant(connection: &Connection, name: &str) -> Result<(), Failed> {
-    match primary(connection, name)? {
+fn vacant(t: &Db<'_>, name: &str) -> Result<(), Failed> {
+    match primary(t, name)? {
         None => Ok(()),
         Some(same) if same == name => Err(Problem::DomainExists(same).into()),
         Some(other) => Err(Problem::IsAlias(name.to_owned(), other).into()),

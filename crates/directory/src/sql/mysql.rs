@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 
-use super::postgresql::late;
 use super::{Database, Host, Query, Row, Server};
+use crate::postgresql::late;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Params, PoolConstraints, PoolOpts, SslOpts, Value};

@@ -2,8 +2,8 @@
 //!
 //! The file belongs to another program; its tables are not the built-in directory's.
 
-use super::postgresql::late;
 use super::{Database, Host, Query, Row, Server};
+use crate::postgresql::late;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::types::ValueRef;
