@@ -15,6 +15,7 @@ mod claim;
 mod denied;
 mod exchange;
 pub mod fuzz;
+mod kept;
 mod no;
 mod peer;
 mod penalty;

@@ -109,7 +109,9 @@ impl Parts {
         let backends = backends(settings, directory)?;
         let keeper =
             crate::quota::keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
-        let (memory, finished, last_logins) = (Memory::new(), Finished::default(), LastLogins::default());
+        let longest = auth_settings(settings).blocks.length;
+        let memory = Memory::kept_in(&settings.state_dir, longest, &events);
+        let (finished, last_logins) = (Finished::default(), LastLogins::default());
         let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished, last_logins };
         let auth = auth(settings, &lasting);
         let authd = authd(&lasting, auth.clone());
