@@ -11,7 +11,7 @@ use crate::mailbox::{ADOPTION_WAIT, MaildirMailbox};
 use crate::model::Op;
 use crate::place::MailboxPlace;
 use crate::sync::Force;
-use crate::watch::{Applied, LIMBO, Pending};
+use crate::watch::{Applied, IDENTITY, LIMBO, Pending};
 use culver_snapshot::Snapshot;
 use culver_store::io::Fs;
 use culver_store::{Failure, Refusal, Result};
@@ -183,6 +183,11 @@ impl MaildirMailbox {
         self.core.lock().await.listings
     }
 
+    /// How often the disk was looked at since it was opened.
+    pub async fn looks(&self) -> u64 {
+        self.core.lock().await.looks
+    }
+
     /// For the watcher: where its events go.
     pub fn pending(&self) -> &Mutex<Pending> {
         &self.pending
@@ -217,7 +222,7 @@ impl MaildirMailbox {
                 me.pump();
                 let pending = std::mem::take(&mut *me.pending.lock());
                 core.doubt |= pending.doubt;
-                let applied = if core.doubt {
+                let applied = if core.doubt || core.unfinished {
                     core.look(fs, Force::No).map(|unknown| Applied { unknown, limbo: false })
                 } else {
                     core.apply_events(fs, pending.events)
@@ -359,19 +364,35 @@ impl MaildirMailbox {
         // Not while files that somebody has found wait for their UIDs: no event tells of them again.
         let _turn = self.application.lock().await;
         let Ok(Some((new, cur))) = self.job(|core, fs| core.quiet_stamps(fs)).await else { return };
-        self.pump();
-        if self.pending.lock().is_empty() {
+        if self.pump() && self.pending.lock().is_empty() {
             self.core.lock().await.note_quiet(new, cur);
         }
     }
 
-    /// Reads events. Those of other mailboxes are applied by tasks, ours wait in `pending`.
-    pub(crate) fn pump(&self) {
-        for mailbox in self.place().watcher.pump() {
+    /// Reads events. Those of other mailboxes are applied by tasks, ours wait in `pending`. `false`: there may be more.
+    pub(crate) fn pump(&self) -> bool {
+        let pumped = self.place().watcher.pump();
+        for mailbox in pumped.mailboxes {
             if !mailbox.me.ptr_eq(&self.me) {
                 mailbox.apply_soon();
             }
         }
+        pumped.drained
+    }
+
+    /// For the watcher: `dovecot-uidlist` is another file than it was.
+    pub fn list_replaced(&self) {
+        self.identity.lock().replaced += 1;
+    }
+
+    /// Is it still the mailbox that it was at the last look? Asked after events were read. See the head of `watch.rs`.
+    pub(crate) fn is_surely_itself(&self) -> bool {
+        let nested = self.place.lock().dir.components().count() > 1;
+        let identity = self.identity.lock();
+        !nested
+            && identity
+                .seen
+                .is_some_and(|(at, replaced)| replaced == identity.replaced && at.elapsed() < IDENTITY)
     }
 }
 

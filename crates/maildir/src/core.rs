@@ -62,8 +62,13 @@ pub struct Core {
     pub limbo: FxHashMap<Uid, std::time::Instant>,
     /// What the last look saw of `new` and `cur`, while files that it found wait for their UIDs.
     pub awaiting: Option<(Stamp, Stamp)>,
+    /// Files were found that have no UID yet, by whoever is about to give them one. If he was dropped in between, they are
+    /// looked for again.
+    pub unfinished: bool,
     /// Was the disk looked at since it was opened?
     pub looked: bool,
+    /// How often the disk was looked at.
+    pub looks: u64,
     /// How often directories were listed.
     pub listings: u64,
     /// Was nothing known of it before it was opened now? Then there may be something to import.
@@ -114,7 +119,7 @@ impl Core {
 
     /// Has it something that an event or a look must settle?
     pub fn needs_care(&self) -> bool {
-        self.doubt || !self.limbo.is_empty() || self.waits_for_letters()
+        self.doubt || self.unfinished || !self.limbo.is_empty() || self.waits_for_letters()
     }
 
     /// Refuses everything once the mailbox is gone.

@@ -67,8 +67,19 @@ pub struct MaildirMailbox {
     pub(crate) watching: AtomicBool,
     /// Watches are there, and a look was had since.
     pub(crate) listening: AtomicBool,
+    /// When it was last seen to be the mailbox that it was.
+    pub(crate) identity: Mutex<Identity>,
     /// Its watches, once they are there.
     pub(crate) watches: Mutex<Option<Watches>>,
+}
+
+/// Is it still the same mailbox?
+#[derive(Default)]
+pub(crate) struct Identity {
+    /// How often `dovecot-uidlist` was replaced, as far as was heard.
+    pub(crate) replaced: u64,
+    /// When the last look began, and what `replaced` was then.
+    pub(crate) seen: Option<(Instant, u64)>,
 }
 
 impl MaildirMailbox {
@@ -123,6 +134,7 @@ impl MaildirMailbox {
             applying: AtomicBool::new(false),
             watching: AtomicBool::new(false),
             listening: AtomicBool::new(false),
+            identity: Mutex::default(),
             watches: Mutex::new(None),
         });
         this.look(Force::No).await?;
@@ -203,6 +215,7 @@ impl MaildirMailbox {
     /// As [`Self::look`], for who holds `application`: an event that a file is gone, applied between look and adoption,
     /// would be of a file that nobody knows yet.
     pub(crate) async fn look_in_turn(&self, force: Force) -> Result<()> {
+        let began = (Instant::now(), self.identity.lock().replaced);
         let looked = move |core: &mut Core, fs: &Fs| {
             let looked = core.look(fs, force);
             // Events that come from now on do not tell what was there before.
@@ -215,6 +228,7 @@ impl MaildirMailbox {
             Ok::<_, Failure>(unknown)
         };
         let unknown = self.job(looked).await??;
+        self.identity.lock().seen = Some(began);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -326,12 +340,14 @@ impl Mailbox for MaildirMailbox {
 
     async fn refresh(&self) -> Result<()> {
         let mut heard = false;
-        // Watches that only linger are not trusted.
-        if self.is_watched() && self.tell.receiver_count() > 0 {
-            self.pump();
-            self.apply_events().await?;
-            // If the watches were taken away meanwhile, events may have gone with them.
-            heard = self.is_watched();
+        if self.is_watched() {
+            // While nobody listens, more is asked of watches before they are trusted.
+            heard = self.pump() && (self.tell.receiver_count() > 0 || self.is_surely_itself());
+            if heard {
+                self.apply_events().await?;
+                // If the watches were taken away meanwhile, events may have gone with them.
+                heard = self.is_watched();
+            }
         }
         if !heard {
             self.look(Force::No).await?;

@@ -161,6 +161,8 @@ impl Begin {
             limbo: Default::default(),
             looked: false,
             awaiting: None,
+            unfinished: false,
+            looks: 0,
             listings: 0,
             fresh,
             made_up,

@@ -60,8 +60,9 @@ pub enum Attempt<T> {
 impl Core {
     /// Compares with the disk. Gives back files that need a UID, which [`Self::adopt`] gives.
     pub fn look(&mut self, fs: &Fs, force: Force) -> Result<Unknown> {
+        self.looks += 1;
         let dirs = self.dirs(fs)?;
-        let scan = force == Force::Scan || self.doubt;
+        let scan = force == Force::Scan || self.doubt || self.unfinished;
         let now = self.stamps(&dirs).map_err(|e| self.failure("looking at the mailbox's directories", e))?;
         let known = self.model.stamps;
         let new_changed = scan || !(known.new.settled && known.new.matches(&now.new));
@@ -94,7 +95,7 @@ impl Core {
             // Nobody was told a UIDNEXT by this process; what the file says of the ones before is as good.
             self.uid_floor = self.uid_floor.max(self.list.next);
         }
-        if !new_changed && !cur_changed && !self.doubt {
+        if !scan && !new_changed && !cur_changed && !self.doubt {
             return Ok(Unknown::new());
         }
         self.read_letters(&dirs).map_err(|e| self.failure("reading dovecot-keywords", e))?;
@@ -192,6 +193,7 @@ impl Core {
             ops.push(Op::Expunge(gone));
         }
         self.awaiting = None;
+        self.unfinished = !unknown.is_empty();
         if !unknown.is_empty() {
             // Until they have their UIDs, we have not seen what is there.
             self.awaiting = Some((stamps.new, stamps.cur));
@@ -264,6 +266,14 @@ impl Core {
 
     /// Gives UIDs to files that have none.
     pub fn adopt(&mut self, fs: &Fs, unknown: &Unknown, contention: &mut Contention) -> Result<Attempt<()>> {
+        let adopted = self.try_adopt(fs, unknown, contention);
+        if matches!(adopted, Ok(Attempt::Done(()))) {
+            self.unfinished = false;
+        }
+        adopted
+    }
+
+    fn try_adopt(&mut self, fs: &Fs, unknown: &Unknown, contention: &mut Contention) -> Result<Attempt<()>> {
         self.check_here()?;
         let mut unknown = self.still_unknown(unknown);
         if unknown.is_empty() {
@@ -350,11 +360,13 @@ impl Core {
 
     /// As [`Self::adopt`] for verbs that are about to give UIDs themselves and hold the lock.
     pub fn take_in_listed(&mut self, fs: &Fs, dirs: &Dirs<'_>, lockless: Option<&io::Error>) -> Result<()> {
+        let before = self.unfinished;
         let found = self.catch_up(fs, dirs, &Unknown::new())?;
         let found = self.with_lasting_uids(dirs, found, lockless);
         if !found.is_empty() {
             self.arrive(&found);
         }
+        self.unfinished = before;
         self.list.forget_listed();
         Ok(())
     }

@@ -19,6 +19,17 @@
 //!
 //! Between "watch added" and the first look nothing is lost: the watch comes first, and events about what the look has
 //! seen already change nothing.
+//!
+//! # When nobody listens
+//!
+//! Watches stay for a while after the last session has left. Who comes back within that time need not look at the disk
+//! (`MaildirMailbox::refresh`) if all of this holds:
+//!
+//! * the queue was read to its end after he came, and everything read was applied. What was read and applied only in part,
+//!   since the session that did it was dropped, is remembered (`Core::unfinished`);
+//! * it is still the same mailbox: the mailbox's own directory is watched for being moved or removed, and the one that
+//!   `dovecot-uidlist` lies in for another file of that name. Directories above are not watched, so this is believed for
+//!   [`IDENTITY`] only, and never for mailboxes that lie in others, since renaming the outer one is an everyday thing.
 
 use crate::core::{Core, Result, keyword_ops};
 use crate::filename::{self, Kind};
@@ -26,6 +37,7 @@ use crate::mailbox::MaildirMailbox;
 use crate::model::{Entry, Folder, Op, Stamp, base_of};
 use crate::place::Dirs;
 use crate::sync::Unknown;
+use crate::uidlist;
 use culver_base::{Uid, UidSet};
 use culver_store::io::Fs;
 use culver_store::io::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -43,6 +55,8 @@ pub const LIMBO: Duration = Duration::from_millis(10);
 /// After events were read, others gather for so long. Each of our own renames is an event, and the thread would be woken
 /// for each.
 const GATHER: Duration = Duration::from_micros(500);
+/// How long after a look a mailbox is believed to be still the same one, if nothing else is heard.
+pub const IDENTITY: Duration = Duration::from_secs(10);
 /// Events of one read.
 const BUFFER: usize = 64 << 10;
 
@@ -94,10 +108,11 @@ struct Instance {
     fd: Arc<OwnedFd>,
     /// Ends the thread that listens.
     end: Arc<OwnedFd>,
-    /// Mailboxes by watch descriptor. Held while a watch is added, so that no event comes before its mailbox is known.
-    targets: Mutex<FxHashMap<i32, Target>>,
-    /// Held while events are read, so that they reach mailboxes in their order.
-    reading: Mutex<()>,
+    /// Mailboxes by watch descriptor: several if accounts share a tree, or while one object takes another's place. Held
+    /// while a watch is added, so that no event comes before its mailbox is known.
+    targets: Mutex<FxHashMap<i32, Vec<Target>>>,
+    /// Where events are read to. Held meanwhile, so that they reach mailboxes in their order.
+    reading: Mutex<Box<[MaybeUninit<u8>]>>,
 }
 
 impl Drop for Instance {
@@ -108,12 +123,29 @@ impl Drop for Instance {
 
 /// What one event tells: its watch, and what happened to which name (`None`: to the directory itself).
 type News = (i32, Option<(What, Box<[u8]>)>);
+/// What reading the queue gave.
+pub struct Pumped {
+    /// Mailboxes that have something to apply.
+    pub mailboxes: Vec<Arc<MaildirMailbox>>,
+    /// Was the queue read to its end?
+    pub drained: bool,
+}
+
 /// A name in a directory.
 type Named = (Folder, Box<[u8]>);
 
 struct Target {
     mailbox: Weak<MaildirMailbox>,
-    folder: Folder,
+    watched: Watched,
+}
+
+/// What is watched.
+#[derive(Clone, Copy)]
+enum Watched {
+    /// Messages.
+    Folder(Folder),
+    /// The mailbox's own directory, or that of `dovecot-uidlist`.
+    Around,
 }
 
 /// The watches of one mailbox.
@@ -121,16 +153,24 @@ struct Target {
 pub struct Watches {
     new: i32,
     cur: i32,
+    mailbox: i32,
+    control: i32,
 }
 
 impl Watches {
     /// Those that `other` does not have; -1 stands for none.
     pub fn without(self, other: Self) -> Self {
-        let has = |wd| wd == other.new || wd == other.cur;
+        let less = |wd| if other.all().contains(&wd) { -1 } else { wd };
         Self {
-            new: if has(self.new) { -1 } else { self.new },
-            cur: if has(self.cur) { -1 } else { self.cur },
+            new: less(self.new),
+            cur: less(self.cur),
+            mailbox: less(self.mailbox),
+            control: less(self.control),
         }
+    }
+
+    fn all(self) -> [i32; 4] {
+        [self.new, self.cur, self.mailbox, self.control]
     }
 }
 
@@ -147,7 +187,7 @@ impl Watcher {
             fd: fd.clone(),
             end: end.clone(),
             targets: Mutex::default(),
-            reading: Mutex::default(),
+            reading: Mutex::new(vec![MaybeUninit::uninit(); BUFFER].into()),
         });
         let listening = Arc::downgrade(&instance);
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || listen(&fd, &end, &listening))?;
@@ -160,18 +200,20 @@ impl Watcher {
         self.instance().map(Preparation)
     }
 
-    /// Reads what has happened until now. Never waits. Gives the mailboxes that have something to apply.
-    pub fn pump(&self) -> Vec<Arc<MaildirMailbox>> {
+    /// Reads what has happened until now. Never waits.
+    pub fn pump(&self) -> Pumped {
         let instance = self.instance.lock().clone();
-        instance.map_or_else(Vec::new, |i| i.pump())
+        instance.map_or_else(|| Pumped { mailboxes: Vec::new(), drained: false }, |i| i.pump())
     }
 
-    /// Ends watches, unless another object for the same directory has taken them over.
+    /// Ends watches, unless another object for the same directory has them as well.
     pub fn forget(&self, watches: Watches, mailbox: &Weak<MaildirMailbox>) {
         let Some(instance) = self.instance.lock().clone() else { return };
         let mut targets = instance.targets.lock();
-        for wd in [watches.new, watches.cur] {
-            if targets.get(&wd).is_some_and(|t| t.mailbox.ptr_eq(mailbox)) {
+        for wd in watches.all() {
+            let Some(of) = targets.get_mut(&wd) else { continue };
+            of.retain(|t| !t.mailbox.ptr_eq(mailbox));
+            if of.is_empty() {
                 targets.remove(&wd);
                 // It fails when the directory is gone, and the watch with it.
                 let _ = inotify::remove_watch(instance.fd.as_fd(), wd);
@@ -192,7 +234,7 @@ fn listen(fd: &OwnedFd, end: &OwnedFd, instance: &Weak<Instance>) {
             }
         }
         let Some(instance) = instance.upgrade() else { return };
-        for mailbox in instance.pump() {
+        for mailbox in instance.pump().mailboxes {
             mailbox.apply_soon();
         }
         drop(instance);
@@ -206,33 +248,39 @@ pub struct Preparation(Arc<Instance>);
 impl Preparation {
     /// Adds the watches of a mailbox.
     pub fn add(&self, dirs: &Dirs<'_>, mailbox: &Weak<MaildirMailbox>) -> io::Result<Watches> {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
+        let around =
+            WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        let messages = around | WatchFlags::CREATE | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
         let mut targets = self.0.targets.lock();
-        let mut add = |dir: &culver_store::io::Dir<'_>, folder| {
+        let mut add = |dir: &culver_store::io::Dir<'_>, watched| {
+            let flags = if matches!(watched, Watched::Around) { around } else { messages };
             let wd = dir.watch(self.0.fd.as_fd(), flags)?;
-            targets.insert(wd, Target { mailbox: mailbox.clone(), folder });
+            let of = targets.entry(wd).or_default();
+            of.retain(|t| !t.mailbox.ptr_eq(mailbox));
+            of.push(Target { mailbox: mailbox.clone(), watched });
             Ok::<_, io::Error>(wd)
         };
-        let new = add(&dirs.new, Folder::New)?;
-        let cur = add(&dirs.cur, Folder::Cur)?;
-        Ok(Watches { new, cur })
+        Ok(Watches {
+            mailbox: add(&dirs.mailbox, Watched::Around)?,
+            control: add(&dirs.control, Watched::Around)?,
+            new: add(&dirs.new, Watched::Folder(Folder::New))?,
+            cur: add(&dirs.cur, Watched::Folder(Folder::Cur))?,
+        })
     }
 }
 
 impl Instance {
-    fn pump(&self) -> Vec<Arc<MaildirMailbox>> {
-        let _reading = self.reading.lock();
-        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+    fn pump(&self) -> Pumped {
+        let mut buffer = self.reading.lock();
         let mut reader = Reader::new(self.fd.as_fd(), &mut buffer);
         let mut news: Vec<News> = Vec::new();
         let mut overflow = false;
-        while let Ok(event) = reader.next() {
+        let drained = loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => break error == rustix::io::Errno::AGAIN,
+            };
             let kind = event.events();
             let what = if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
                 overflow = true;
@@ -254,43 +302,54 @@ impl Instance {
             if let Some(name) = event.file_name() {
                 news.push((event.wd(), Some((what, name.to_bytes().into()))));
             }
-        }
-        self.hand_out(news, overflow)
+        };
+        Pumped { mailboxes: self.hand_out(news, overflow), drained }
     }
 
     /// Puts events into the queues of their mailboxes.
     fn hand_out(&self, news: Vec<News>, overflow: bool) -> Vec<Arc<MaildirMailbox>> {
+        // Outlives the lock: the last one who has a mailbox ends its watches.
+        let mut held: FxHashMap<i32, Vec<(Watched, Arc<MaildirMailbox>)>> = FxHashMap::default();
         let targets = self.targets.lock();
         let mut out: Vec<Arc<MaildirMailbox>> = Vec::new();
+        let mut tell = |mailbox: &Arc<MaildirMailbox>| {
+            if !out.iter().any(|m| Arc::ptr_eq(m, mailbox)) {
+                out.push(mailbox.clone());
+            }
+        };
         if overflow {
             tracing::info!(
                 "more changes came than the kernel keeps; watched mailboxes are scanned (fs.inotify.max_queued_events can be raised)"
             );
-            for mailbox in targets.values().filter_map(|t| t.mailbox.upgrade()) {
+            for mailbox in targets.values().flatten().filter_map(|t| t.mailbox.upgrade()) {
                 mailbox.pending().lock().doubt = true;
-                if !out.iter().any(|m| Arc::ptr_eq(m, &mailbox)) {
-                    out.push(mailbox);
-                }
+                mailbox.list_replaced();
+                tell(&mailbox);
             }
         }
-        // Events come in runs of one mailbox.
-        let mut last: Option<(i32, Folder, Arc<MaildirMailbox>)> = None;
         for (wd, event) in news {
-            if last.as_ref().is_none_or(|(of, ..)| *of != wd) {
-                last = targets.get(&wd).and_then(|t| Some((wd, t.folder, t.mailbox.upgrade()?)));
-                if let Some((.., mailbox)) = &last
-                    && !out.iter().any(|m| Arc::ptr_eq(m, mailbox))
-                {
-                    out.push(mailbox.clone());
+            let of = held.entry(wd).or_insert_with(|| {
+                let of = targets.get(&wd).into_iter().flatten();
+                of.filter_map(|t| Some((t.watched, t.mailbox.upgrade()?))).collect()
+            });
+            for (watched, mailbox) in of {
+                match (watched, &event) {
+                    (Watched::Folder(folder), Some((what, name))) => {
+                        let event = Event { folder: *folder, what: *what, name: name.clone() };
+                        mailbox.pending().lock().events.push(event);
+                    }
+                    (Watched::Around, Some((_, name))) => {
+                        if **name == *uidlist::NAME {
+                            mailbox.list_replaced();
+                        }
+                        continue;
+                    }
+                    (_, None) => mailbox.pending().lock().doubt = true,
                 }
-            }
-            let Some((_, folder, mailbox)) = &last else { continue };
-            let mut pending = mailbox.pending().lock();
-            match event {
-                Some((what, name)) => pending.events.push(Event { folder: *folder, what, name }),
-                None => pending.doubt = true,
+                tell(mailbox);
             }
         }
+        drop(targets);
         out
     }
 }
@@ -382,6 +441,7 @@ impl Core {
             self.doubt |= here.len() > 1;
             applied.unknown.extend(here.into_iter().next());
         }
+        self.unfinished |= !applied.unknown.is_empty();
         Ok(applied)
     }
 

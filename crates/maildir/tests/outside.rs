@@ -8,8 +8,11 @@ mod common;
 use common::*;
 use culver_maildir::MaildirMailbox;
 use culver_snapshot::{Presence, Snapshot};
-use culver_store::{FlagChange, Mailbox};
+use culver_store::{Failure, FlagChange, Mailbox, Refusal};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
@@ -24,15 +27,24 @@ async fn until(seen: &mut Receiver<Arc<Snapshot>>, want: &str) {
     }
 }
 
-async fn watched(h: &House) -> (Arc<MaildirMailbox>, Receiver<Arc<Snapshot>>) {
-    let m = h.open("").await;
-    let seen = m.watch();
+async fn until_watched(m: &MaildirMailbox) {
     let ready = async {
         while !m.is_watched() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
+}
+
+/// As [`watched`], after its only session has left.
+async fn lingering(h: &House) -> Arc<MaildirMailbox> {
+    watched(h).await.0
+}
+
+async fn watched(h: &House) -> (Arc<MaildirMailbox>, Receiver<Arc<Snapshot>>) {
+    let m = h.open("").await;
+    let seen = m.watch();
+    until_watched(&m).await;
     (m, seen)
 }
 
@@ -133,12 +145,7 @@ async fn a_folder_that_goes_away_under_a_session() {
     h.make(".Work");
     let m = h.open(".Work").await;
     let mut seen = m.watch();
-    let ready = async {
-        while !m.is_watched() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
+    until_watched(&m).await;
     std::fs::remove_dir_all(h.root().join(".Work")).unwrap();
     let gone = async {
         while seen.borrow_and_update().presence != Presence::Gone {
@@ -146,4 +153,95 @@ async fn a_folder_that_goes_away_under_a_session() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_sees_what_was_delivered_before_without_a_look() {
+    let h = House::new();
+    let m = lingering(&h).await;
+    let looks = m.looks().await;
+    for n in 1..=100 {
+        let base = format!("{n}.M1P1.h");
+        h.deliver("", &base, "x\n");
+        m.refresh().await.unwrap();
+        assert_eq!(m.snapshot().len(), n);
+        std::fs::rename(h.root().join("new").join(&base), h.root().join(format!("cur/{base}:2,S"))).unwrap();
+        m.refresh().await.unwrap();
+        assert!(show(&m.snapshot()).ends_with(&format!("{n}(\\Seen)")), "{}", show(&m.snapshot()));
+    }
+    // Now and then it is seen to that it is still the same mailbox; new UIDs are written to a new list once.
+    let looked = m.looks().await - looks;
+    assert!(looked < 10, "events are enough, but it was looked {looked} times");
+}
+
+#[tokio::test]
+async fn what_a_dropped_session_had_begun_to_take_in_is_not_forgotten() {
+    let h = House::new();
+    let m = lingering(&h).await;
+    for most in 1..20 {
+        h.deliver("", &format!("{most}.M1P1.h"), "x\n");
+        {
+            let mut refresh = pin!(m.refresh());
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                if polls > most { Poll::Ready(()) } else { refresh.as_mut().poll(cx).map(drop) }
+            })
+            .await;
+        }
+        m.refresh().await.unwrap();
+        assert_eq!(m.snapshot().len(), most, "the session was dropped at step {most}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_sees_that_it_is_another_mailbox() {
+    let h = House::new();
+    for dir in ["", ".Work", ".Play"] {
+        h.make(dir);
+    }
+    // Its list is replaced by one with another UIDVALIDITY, as when Dovecot makes it anew.
+    h.deliver("", "1.M1P1.h", "x\n");
+    let m = lingering(&h).await;
+    let list = h.root().join("dovecot-uidlist");
+    let text = std::fs::read_to_string(&list).unwrap();
+    let old = format!("V{}", m.snapshot().uid_validity);
+    assert!(text.contains(&old));
+    std::fs::write(list.with_extension("new"), text.replace(&old, "V77")).unwrap();
+    std::fs::rename(list.with_extension("new"), list).unwrap();
+    let refused = m.refresh().await;
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::MailboxGone))), "{refused:?}");
+    // Renamed, and removed.
+    for (dir, away) in [(".Work", Some("elsewhere")), (".Play", None)] {
+        let m = h.open(dir).await;
+        drop(m.watch());
+        until_watched(&m).await;
+        match away {
+            Some(to) => std::fs::rename(h.root().join(dir), h.root().join(to)).unwrap(),
+            None => std::fs::remove_dir_all(h.root().join(dir)).unwrap(),
+        }
+        let refused = m.refresh().await;
+        assert!(matches!(refused, Err(Failure::Refused(Refusal::MailboxGone))), "{dir}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn accounts_that_share_a_tree_hear_both() {
+    let h = House::new();
+    // With a list that both know.
+    h.deliver("", "0.M1P1.h", "x\n");
+    let (one, mut one_sees) = watched(&h).await;
+    let mut place = h.place("");
+    place.state = h.state().join("another");
+    let other = MaildirMailbox::open(place).await.unwrap();
+    let mut other_sees = other.watch();
+    until_watched(&other).await;
+    h.deliver("", "1.M1P1.h", "x\n");
+    until(&mut one_sees, "1() 2()").await;
+    until(&mut other_sees, "1() 2()").await;
+    // When one has no more interest, the other goes on.
+    drop((other_sees, other));
+    h.deliver("", "2.M1P1.h", "x\n");
+    until(&mut one_sees, "1() 2() 3()").await;
+    drop(one);
 }

@@ -3,13 +3,14 @@
 use crate::BoxFuture;
 use crate::listen::{Bound, Encryption, Listener};
 use crate::proxy;
-use crate::socket::Socket;
+use crate::socket::{HERE, Socket};
 use crate::stream::Stream;
 use crate::tasks::{Shutdown, Tasks};
 use crate::tls::TlsAcceptor;
 use culver_base::Network;
 use culver_events::{Event, Events, Origin, Transport};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -69,12 +70,12 @@ pub async fn accept(listener: Listener, service: Arc<dyn Serve>, front: Front) {
             () = front.shutdown.wait() => return,
         };
         match accepted {
-            Ok(socket) => {
+            Ok((socket, peer)) => {
                 rest = FIRST_REST;
                 let (service, own, encryption) = (service.clone(), front.clone(), listener.encryption);
                 let trusted = trusted.clone();
                 front.tasks.spawn(listener.name.clone(), async move {
-                    if let Some(stream) = begin(socket, &trusted, service.service(), &own).await {
+                    if let Some(stream) = begin(socket, peer, &trusted, service.service(), &own).await {
                         connection(stream, encryption, service, own).await;
                     }
                     drop(permit);
@@ -111,10 +112,11 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> io::Result<Socket> {
+    /// A connection, and where it comes from.
+    async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         match self {
-            Self::Tcp(socket) => socket.accept().await.map(|(tcp, _)| Socket::Tcp(tcp)),
-            Self::Unix(socket) => socket.accept().await.map(|(unix, _)| Socket::Unix(unix)),
+            Self::Tcp(socket) => socket.accept().await.map(|(tcp, peer)| (Socket::Tcp(tcp), peer)),
+            Self::Unix(socket) => socket.accept().await.map(|(unix, _)| (Socket::Unix(unix), HERE)),
         }
     }
 }
@@ -122,20 +124,21 @@ impl Acceptor {
 /// The connection, once it is known who is there; `None` when that cannot be known.
 async fn begin(
     mut socket: Socket,
+    peer: SocketAddr,
     trusted: &[Network],
     service: &'static str,
     front: &Front,
 ) -> Option<Stream> {
-    let (remote, local) = socket.addresses().ok()?;
+    let (remote, local) = socket.addresses(peer).ok()?;
     if !trusted.iter().any(|network| network.contains(remote.ip())) {
-        return Stream::plain(socket, None).ok();
+        return Some(Stream::plain(socket, (remote, local), None));
     }
     let told = tokio::select! {
         told = proxy::read(&mut socket) => told,
         () = front.shutdown.wait() => return None,
     };
     match told {
-        Ok(proxied) => Stream::plain(socket, Some(proxied)).ok(),
+        Ok(proxied) => Some(Stream::plain(socket, (remote, local), Some(proxied))),
         // Health checks connect and go away.
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
         Err(e) => {

@@ -146,6 +146,7 @@ impl Listener {
         let address = match &socket {
             Bound::Tcp(tcp) => {
                 tcp.set_nonblocking(true)?;
+                crate::socket::prepare(tcp)?;
                 tcp.local_addr()?.to_string()
             }
             Bound::Unix(unix) => {
@@ -216,6 +217,26 @@ mod tests {
             Listener::bind("c", Encryption::OnRequest, v4.tcp_address().unwrap()).err().map(|e| e.kind()),
             Some(io::ErrorKind::AddrInUse)
         );
+    }
+
+    #[test]
+    fn what_is_accepted_is_fit_for_sessions() {
+        use rustix::net::sockopt;
+        let listener = Listener::bind("a", Encryption::OnRequest, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = std::net::TcpStream::connect(listener.tcp_address().unwrap()).unwrap();
+        let Bound::Tcp(socket) = &listener.socket else { panic!() };
+        let accepted = loop {
+            match socket.accept() {
+                Ok((accepted, _)) => break accepted,
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap().as_secs(), 300);
+        assert_eq!(sockopt::tcp_keepintvl(&accepted).unwrap().as_secs(), 60);
+        assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), 5);
+        drop(client);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A connected socket, of either family.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,23 +16,15 @@ pub enum Socket {
 }
 
 /// What a peer on a unix socket has for an address.
-const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Socket {
-    /// Peer and own address.
-    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+    /// Peer and own address. `peer` is what accept(2) told.
+    pub fn addresses(&self, peer: SocketAddr) -> io::Result<(SocketAddr, SocketAddr)> {
         match self {
-            Self::Tcp(tcp) => Ok((canonical(tcp.peer_addr()?), canonical(tcp.local_addr()?))),
+            Self::Tcp(tcp) => Ok((canonical(peer), canonical(tcp.local_addr()?))),
             Self::Unix(_) => Ok((HERE, HERE)),
         }
-    }
-
-    /// Makes a new connection fit for sessions.
-    pub fn prepare(&self) -> io::Result<()> {
-        let Self::Tcp(tcp) = self else { return Ok(()) };
-        // Answers are written in one piece; waiting for more (Nagle) only delays them.
-        tcp.set_nodelay(true)?;
-        keepalive(tcp)
     }
 
     /// Waits until reading does not block.
@@ -97,9 +89,13 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// A client that lost its network without a word is noticed after some ten minutes.
-fn keepalive(tcp: &TcpStream) -> io::Result<()> {
+/// Makes what a listener accepts fit for sessions: Linux hands these options on, which spares five system calls for each
+/// connection.
+pub fn prepare(tcp: &TcpListener) -> io::Result<()> {
     use rustix::net::sockopt;
+    // Answers are written in one piece; waiting for more (Nagle) only delays them.
+    sockopt::set_tcp_nodelay(tcp, true)?;
+    // A client that lost its network without a word is noticed after some ten minutes.
     sockopt::set_socket_keepalive(tcp, true)?;
     sockopt::set_tcp_keepidle(tcp, std::time::Duration::from_secs(300))?;
     sockopt::set_tcp_keepintvl(tcp, std::time::Duration::from_secs(60))?;

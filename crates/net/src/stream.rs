@@ -54,15 +54,15 @@ pub struct ChannelBinding {
 }
 
 impl Stream {
-    /// A connection that was just accepted.
-    ///
-    /// # Errors
-    /// When the peer is gone already.
-    pub(crate) fn plain(socket: Socket, proxied: Option<Proxied>) -> io::Result<Self> {
-        socket.prepare()?;
+    /// A connection that was just accepted, with peer and own address.
+    pub(crate) fn plain(
+        socket: Socket,
+        addresses: (SocketAddr, SocketAddr),
+        proxied: Option<Proxied>,
+    ) -> Self {
         let told = proxied.and_then(|p| p.addresses);
-        let (peer, local) = told.map_or_else(|| socket.addresses(), Ok)?;
-        Ok(Self { peer, local, tls_before: proxied.is_some_and(|p| p.tls), bytes: Bytes::Plain(socket) })
+        let (peer, local) = told.unwrap_or(addresses);
+        Self { peer, local, tls_before: proxied.is_some_and(|p| p.tls), bytes: Bytes::Plain(socket) }
     }
 
     /// The TLS handshake, for implicit TLS and STARTTLS. The caller has dropped what was pipelined in the clear.
