@@ -33,7 +33,7 @@ enum Item {
     },
     /// HEADER.FIELDS of the message itself, none of them bulky: the hot path of webmail.
     Fields {
-        names: Vec<Vec<u8>>,
+        names: Box<fields::Names>,
         partial: Option<(u64, u64)>,
         name: Vec<u8>,
     },
@@ -118,7 +118,7 @@ impl Plan {
                     SectionOf::HeaderFields(names)
                         if section.part.is_empty() && !names.iter().any(|n| fields::is_bulky(n)) =>
                     {
-                        let names = names.iter().map(|n| n.to_vec()).collect();
+                        let names = Box::new(fields::Names::new(names));
                         Item::Fields { names, partial: *partial, name }
                     }
                     _ => Item::Section { section: owned(section), partial: *partial, name },
@@ -404,7 +404,7 @@ fn found(message: &mut dyn Message, section: &Section<'_>) -> Result<Found, Fail
         _ => None,
     };
     let select = |header: &[u8], (names, how): (&Vec<Cow<'_, [u8]>>, Selection)| {
-        Found::Octets(fields::select(header, names, how))
+        Found::Octets(fields::select(header, &fields::Names::new(names), how))
     };
     let part = &section.part;
     if part.is_empty() {

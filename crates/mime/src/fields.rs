@@ -1,6 +1,6 @@
 //! Header fields: where they begin and end, and HEADER.FIELDS.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// Only the named fields, or all but them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,23 +123,78 @@ pub fn without_bulky(header: &[u8]) -> Option<Vec<u8>> {
     (out.len() < header.len()).then_some(out)
 }
 
+/// Names of fields that are looked for, made ready for many headers. An empty one names nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    names: Vec<Vec<u8>>,
+    /// Octets with which one of them begins. Most fields are passed over by this alone.
+    first: [bool; 256],
+}
+
+impl Names {
+    /// The names of fields have neither colons nor white space at their end; what has is the name of none.
+    pub fn new(names: &[impl AsRef<[u8]>]) -> Self {
+        let possible = |name: &&[u8]| {
+            !name.is_empty() && !name.contains(&b':') && name.trim_ascii_end().len() == name.len()
+        };
+        let names: Vec<_> = names.iter().map(AsRef::as_ref).filter(possible).map(<[u8]>::to_vec).collect();
+        let mut first = [false; 256];
+        for octet in names.iter().filter_map(|name| name.first()) {
+            first[usize::from(octet.to_ascii_lowercase())] = true;
+            first[usize::from(octet.to_ascii_uppercase())] = true;
+        }
+        Self { names, first }
+    }
+
+    /// Does a field with one of these names begin with this line?
+    fn begin(&self, line: &[u8]) -> bool {
+        let colon_behind = |name: &[u8]| {
+            let rest = &line[name.len()..];
+            rest.iter().find(|b| **b == b'\n' || !b.is_ascii_whitespace()) == Some(&b':')
+        };
+        line.first().is_some_and(|b| self.first[usize::from(*b)])
+            && self.names.iter().any(|name| {
+                line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name)) && colon_behind(name)
+            })
+    }
+}
+
 /// HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 9051 §6.4.5.1): the fields in the order of the message, and the empty
 /// line.
-pub fn select(header: &[u8], names: &[impl AsRef<[u8]>], how: Selection) -> Vec<u8> {
+pub fn select(header: &[u8], names: &Names, how: Selection) -> Vec<u8> {
     let mut out = Vec::new();
     select_to(&mut out, header, names, how);
     out
 }
 
-/// As [`select`], behind what is in `out`.
-pub fn select_to(out: &mut Vec<u8>, header: &[u8], names: &[impl AsRef<[u8]>], how: Selection) {
-    for field in iter(header) {
-        let named = names.iter().any(|n| field.is(n.as_ref()));
-        if named == (how == Selection::Only) && (!field.name.is_empty() || how == Selection::Not) {
-            out.extend_from_slice(field.raw);
-            if !field.raw.ends_with(b"\n") {
-                out.extend_from_slice(b"\r\n");
+/// As [`select`], behind what is in `out`. One pass over the lines: webmail asks this of whole mailboxes.
+pub fn select_to(out: &mut Vec<u8>, header: &[u8], names: &Names, how: Selection) {
+    let last = (!header.is_empty() && !header.ends_with(b"\n")).then_some(header.len());
+    let mut at = 0;
+    // Where those begin that are taken and not yet copied.
+    let mut from = None;
+    for end in memchr_iter(b'\n', header).map(|i| i + 1).chain(last) {
+        let line = &header[at..end];
+        if matches!(line, b"\n" | b"\r\n") {
+            break;
+        }
+        let folded = at > 0 && matches!(line[0], b' ' | b'\t');
+        if !folded {
+            match (names.begin(line) == (how == Selection::Only), from) {
+                (true, None) => from = Some(at),
+                (false, Some(begun)) => {
+                    out.extend_from_slice(&header[begun..at]);
+                    from = None;
+                }
+                _ => {}
             }
+        }
+        at = end;
+    }
+    if let Some(begun) = from {
+        out.extend_from_slice(&header[begun..at]);
+        if !out.ends_with(b"\n") {
+            out.extend_from_slice(b"\r\n");
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -148,14 +203,51 @@ pub fn select_to(out: &mut Vec<u8>, header: &[u8], names: &[impl AsRef<[u8]>], h
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// By the definition: each field by itself, and its name compared.
+    fn defined(header: &[u8], names: &[Vec<u8>], how: Selection) -> Vec<u8> {
+        let mut out = Vec::new();
+        for field in iter(header) {
+            let named = names.iter().any(|n| field.is(n) && !n.is_empty());
+            if named == (how == Selection::Only) {
+                out.extend_from_slice(field.raw);
+                if !field.raw.ends_with(b"\n") {
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn one_pass_finds_what_the_definition_says(
+            header in proptest::collection::vec(
+                prop::sample::select(vec![&b"\n"[..], b"\r\n", b" ", b"\t", b":", b"To", b"tO", b"Subject", b"x", b"\x0c", b"\r"]), 0..24,
+            ),
+            names in proptest::collection::vec(
+                prop::sample::select(vec![&b"to"[..], b"SUBJECT", b"x", b"", b"To:", b"x ", b" ", b" x", b"TOx", b"\rx"]), 0..4,
+            ),
+        ) {
+            let header = header.concat();
+            let names: Vec<_> = names.into_iter().map(<[u8]>::to_vec).collect();
+            for how in [Selection::Only, Selection::Not] {
+                let selected = select(&header, &Names::new(&names), how);
+                prop_assert_eq!(selected, defined(&header, &names, how), "{:?}", how);
+            }
+        }
+    }
 
     const HEADER: &[u8] = b"From: a@b\r\nSubject: x\r\n  y\r\nnonsense\r\nTO : c@d\r\n\r\nbody: no\r\n";
 
     #[test]
     fn fields_are_chosen_in_the_order_of_the_message() {
-        let only = select(HEADER, &[b"to".as_slice(), b"SUBJECT"], Selection::Only);
+        let only = select(HEADER, &Names::new(&["to", "SUBJECT"]), Selection::Only);
         assert_eq!(only, b"Subject: x\r\n  y\r\nTO : c@d\r\n\r\n");
-        let not = select(HEADER, &[b"to".as_slice(), b"subject"], Selection::Not);
+        let not = select(HEADER, &Names::new(&["to", "subject"]), Selection::Not);
         assert_eq!(not, b"From: a@b\r\nnonsense\r\n\r\n");
     }
 

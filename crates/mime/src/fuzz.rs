@@ -35,7 +35,11 @@ pub fn header(data: &[u8]) {
     crate::address::parse(data);
     crate::charset::decode_words(data);
     crate::date::sent_day(data);
-    crate::fields::select(data, &[b"From".as_slice(), b"Subject"], crate::fields::Selection::Not);
+    crate::fields::select(
+        data,
+        &crate::fields::Names::new(&["From", "Subject"]),
+        crate::fields::Selection::Not,
+    );
 }
 
 /// Transfer encodings and searching.

@@ -129,7 +129,11 @@ fn part_contains(octets: &[u8], part: &TextPart<'_>, finder: &Finder<'_>) -> boo
     if plain && octets.is_ascii() && !is_escaped_charset(part.charset) {
         return finder.find(&octets.to_ascii_uppercase()).is_some();
     }
-    let Ok(decoded) = transfer::decode(part.encoding, octets) else { return false };
+    let Ok(mut decoded) = transfer::decode(part.encoding, octets) else { return false };
+    if decoded.is_ascii() && !is_escaped_charset(part.charset) {
+        decoded.make_ascii_uppercase();
+        return finder.find(&decoded).is_some();
+    }
     let text = match std::str::from_utf8(part.charset).ok().and_then(charset) {
         Some(charset) => charset.decode(&decoded),
         None => String::from_utf8_lossy(&decoded).into_owned(),
