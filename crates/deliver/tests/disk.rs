@@ -16,8 +16,7 @@ use culver_events::Events;
 use culver_lmtp::{Address, Body, Reply, ReversePath};
 use culver_maildir::{MaildirSettings, MaildirStore, StoreSettings};
 use culver_store::Store as _;
-use culver_store::io::inotify::WatchFlags;
-use culver_store::io::{Calls, Entries, Io, IoSettings, Resolve, Stat, System, Timestamp};
+use culver_store::io::{Calls, Io, IoSettings, Resolve, System};
 use futures_util::StreamExt as _;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, RenameFlags};
@@ -68,6 +67,9 @@ impl Watched {
 }
 
 impl Calls for Watched {
+    fn inner(&self) -> &dyn Calls {
+        &self.system
+    }
     fn open(
         &self,
         d: Option<BorrowedFd<'_>>,
@@ -102,24 +104,6 @@ impl Calls for Watched {
         self.call()?;
         self.system.link(a, b, c, d)
     }
-    fn unlink(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<()> {
-        self.system.unlink(d, n)
-    }
-    fn rmdir(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<()> {
-        self.system.rmdir(d, n)
-    }
-    fn stat_at(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<Stat> {
-        self.system.stat_at(d, n)
-    }
-    fn stat(&self, f: BorrowedFd<'_>) -> io::Result<Stat> {
-        self.system.stat(f)
-    }
-    fn read_dir(&self, f: BorrowedFd<'_>) -> io::Result<Entries> {
-        self.system.read_dir(f)
-    }
-    fn read_at(&self, f: BorrowedFd<'_>, b: &mut [u8], o: u64) -> io::Result<usize> {
-        self.system.read_at(f, b, o)
-    }
     fn write(&self, f: BorrowedFd<'_>, b: &[u8]) -> io::Result<usize> {
         self.call()?;
         self.changed(f);
@@ -143,21 +127,6 @@ impl Calls for Watched {
         self.call()?;
         self.synced(f);
         self.system.sync_data(f)
-    }
-    fn set_mtime(&self, f: BorrowedFd<'_>, t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime(f, t)
-    }
-    fn set_mtime_at(&self, d: BorrowedFd<'_>, n: &[u8], t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime_at(d, n, t)
-    }
-    fn chmod(&self, f: BorrowedFd<'_>, m: u32) -> io::Result<()> {
-        self.system.chmod(f, m)
-    }
-    fn chgrp(&self, f: BorrowedFd<'_>, g: u32) -> io::Result<()> {
-        self.system.chgrp(f, g)
-    }
-    fn watch(&self, i: BorrowedFd<'_>, d: BorrowedFd<'_>, f: WatchFlags) -> io::Result<i32> {
-        self.system.watch(i, d, f)
     }
 }
 

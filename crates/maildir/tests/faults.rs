@@ -6,8 +6,7 @@
 mod common;
 
 use common::*;
-use culver_store::io::inotify::WatchFlags;
-use culver_store::io::{Calls, Entries, Io, IoSettings, Resolve, Stat, System, Timestamp};
+use culver_store::io::{Calls, Io, IoSettings, Resolve, System};
 use culver_store::{Failure, FlagChange, Mailbox, Refusal, Transfer};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, RenameFlags};
@@ -37,6 +36,9 @@ impl Faulty {
 }
 
 impl Calls for Faulty {
+    fn inner(&self) -> &dyn Calls {
+        &self.system
+    }
     fn open(
         &self,
         d: Option<BorrowedFd<'_>>,
@@ -69,24 +71,6 @@ impl Calls for Faulty {
         self.check(d)?;
         self.system.link(a, b, c, d)
     }
-    fn unlink(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<()> {
-        self.system.unlink(d, n)
-    }
-    fn rmdir(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<()> {
-        self.system.rmdir(d, n)
-    }
-    fn stat_at(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<Stat> {
-        self.system.stat_at(d, n)
-    }
-    fn stat(&self, f: BorrowedFd<'_>) -> io::Result<Stat> {
-        self.system.stat(f)
-    }
-    fn read_dir(&self, f: BorrowedFd<'_>) -> io::Result<Entries> {
-        self.system.read_dir(f)
-    }
-    fn read_at(&self, f: BorrowedFd<'_>, b: &mut [u8], o: u64) -> io::Result<usize> {
-        self.system.read_at(f, b, o)
-    }
     fn write(&self, f: BorrowedFd<'_>, b: &[u8]) -> io::Result<usize> {
         self.check(b"")?;
         self.system.write(f, b)
@@ -94,30 +78,6 @@ impl Calls for Faulty {
     fn write_at(&self, f: BorrowedFd<'_>, b: &[u8], o: u64) -> io::Result<usize> {
         self.check(b"")?;
         self.system.write_at(f, b, o)
-    }
-    fn truncate(&self, f: BorrowedFd<'_>, l: u64) -> io::Result<()> {
-        self.system.truncate(f, l)
-    }
-    fn sync(&self, f: BorrowedFd<'_>) -> io::Result<()> {
-        self.system.sync(f)
-    }
-    fn sync_data(&self, f: BorrowedFd<'_>) -> io::Result<()> {
-        self.system.sync_data(f)
-    }
-    fn set_mtime(&self, f: BorrowedFd<'_>, t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime(f, t)
-    }
-    fn set_mtime_at(&self, d: BorrowedFd<'_>, n: &[u8], t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime_at(d, n, t)
-    }
-    fn chmod(&self, f: BorrowedFd<'_>, m: u32) -> io::Result<()> {
-        self.system.chmod(f, m)
-    }
-    fn chgrp(&self, f: BorrowedFd<'_>, g: u32) -> io::Result<()> {
-        self.system.chgrp(f, g)
-    }
-    fn watch(&self, i: BorrowedFd<'_>, d: BorrowedFd<'_>, f: WatchFlags) -> io::Result<i32> {
-        self.system.watch(i, d, f)
     }
 }
 

@@ -5,8 +5,8 @@
 
 use culver_store::Owner;
 use culver_store::io::{
-    Calls, Dir, Durability, Entries, EntryKind, Io, IoSettings, JobError, Modes, Resolve, Stat, System,
-    Timestamp, inotify,
+    Calls, Dir, Durability, EntryKind, Io, IoSettings, JobError, Modes, Resolve, Stat, System, Timestamp,
+    inotify,
 };
 use rustix::fd::{BorrowedFd, OwnedFd};
 use std::io::{self, ErrorKind, Write};
@@ -304,6 +304,9 @@ impl FullAt {
 }
 
 impl Calls for FullAt {
+    fn inner(&self) -> &dyn Calls {
+        &self.inner
+    }
     fn open(
         &self,
         dir: Option<BorrowedFd<'_>>,
@@ -332,30 +335,6 @@ impl Calls for FullAt {
         self.count()?;
         self.inner.rename(from_dir, from, to_dir, to, flags)
     }
-    fn link(
-        &self,
-        from_dir: BorrowedFd<'_>,
-        from: &[u8],
-        to_dir: BorrowedFd<'_>,
-        to: &[u8],
-    ) -> io::Result<()> {
-        self.inner.link(from_dir, from, to_dir, to)
-    }
-    fn unlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-        self.inner.unlink(dir, name)
-    }
-    fn rmdir(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-        self.inner.rmdir(dir, name)
-    }
-    fn stat_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
-        self.inner.stat_at(dir, name)
-    }
-    fn stat(&self, fd: BorrowedFd<'_>) -> io::Result<Stat> {
-        self.inner.stat(fd)
-    }
-    fn read_dir(&self, fd: BorrowedFd<'_>) -> io::Result<Entries> {
-        self.inner.read_dir(fd)
-    }
     fn read_at(&self, fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         // Short reads must not matter.
         let len = buf.len().min(3);
@@ -369,35 +348,9 @@ impl Calls for FullAt {
         self.count()?;
         self.inner.write_at(fd, buf, offset)
     }
-    fn truncate(&self, fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
-        self.inner.truncate(fd, len)
-    }
-    fn sync(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.inner.sync(fd)
-    }
     fn sync_data(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.count()?;
         self.inner.sync_data(fd)
-    }
-    fn set_mtime(&self, fd: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
-        self.inner.set_mtime(fd, mtime)
-    }
-    fn set_mtime_at(&self, dir: BorrowedFd<'_>, name: &[u8], mtime: Timestamp) -> io::Result<()> {
-        self.inner.set_mtime_at(dir, name, mtime)
-    }
-    fn chmod(&self, fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-        self.inner.chmod(fd, mode)
-    }
-    fn chgrp(&self, fd: BorrowedFd<'_>, gid: u32) -> io::Result<()> {
-        self.inner.chgrp(fd, gid)
-    }
-    fn watch(
-        &self,
-        inotify: BorrowedFd<'_>,
-        dir: BorrowedFd<'_>,
-        flags: inotify::WatchFlags,
-    ) -> io::Result<i32> {
-        self.inner.watch(inotify, dir, flags)
     }
 }
 

@@ -405,6 +405,9 @@ impl Layer {
 }
 
 impl Calls for Layer {
+    fn inner(&self) -> &dyn Calls {
+        &*self.inner
+    }
     fn open(
         &self,
         d: Option<BorrowedFd<'_>>,

@@ -21,8 +21,7 @@
 
 use super::dice::Dice;
 use super::outside;
-use culver_store::io::inotify::WatchFlags;
-use culver_store::io::{Calls, Entries, EntryKind, Resolve, Stat, System, Timestamp};
+use culver_store::io::{Calls, EntryKind, Resolve, Stat, System, Timestamp};
 use parking_lot::Mutex;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, Timespec, Timestamps};
@@ -619,6 +618,9 @@ fn remove_all(dir: BorrowedFd<'_>, name: &[u8]) {
 }
 
 impl Calls for Disk {
+    fn inner(&self) -> &dyn Calls {
+        &self.system
+    }
     fn open(
         &self,
         d: Option<BorrowedFd<'_>>,
@@ -713,18 +715,6 @@ impl Calls for Disk {
         self.step(record, What::Remove(dir, n.to_vec()), &[(dir, d)]);
         Ok(())
     }
-    fn stat_at(&self, d: BorrowedFd<'_>, n: &[u8]) -> io::Result<Stat> {
-        self.system.stat_at(d, n)
-    }
-    fn stat(&self, f: BorrowedFd<'_>) -> io::Result<Stat> {
-        self.system.stat(f)
-    }
-    fn read_dir(&self, f: BorrowedFd<'_>) -> io::Result<Entries> {
-        self.system.read_dir(f)
-    }
-    fn read_at(&self, f: BorrowedFd<'_>, b: &mut [u8], o: u64) -> io::Result<usize> {
-        self.system.read_at(f, b, o)
-    }
     fn write(&self, f: BorrowedFd<'_>, b: &[u8]) -> io::Result<usize> {
         let n = self.system.write(f, b)?;
         let end = rustix::fs::seek(f, SeekFrom::Current(0))?;
@@ -748,20 +738,5 @@ impl Calls for Disk {
     fn sync_data(&self, f: BorrowedFd<'_>) -> io::Result<()> {
         self.synced(f, false);
         Ok(())
-    }
-    fn set_mtime(&self, f: BorrowedFd<'_>, t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime(f, t)
-    }
-    fn set_mtime_at(&self, d: BorrowedFd<'_>, n: &[u8], t: Timestamp) -> io::Result<()> {
-        self.system.set_mtime_at(d, n, t)
-    }
-    fn chmod(&self, f: BorrowedFd<'_>, m: u32) -> io::Result<()> {
-        self.system.chmod(f, m)
-    }
-    fn chgrp(&self, f: BorrowedFd<'_>, g: u32) -> io::Result<()> {
-        self.system.chgrp(f, g)
-    }
-    fn watch(&self, i: BorrowedFd<'_>, d: BorrowedFd<'_>, f: WatchFlags) -> io::Result<i32> {
-        self.system.watch(i, d, f)
     }
 }

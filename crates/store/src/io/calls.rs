@@ -1,6 +1,6 @@
 //! The system calls, all of them, as one object: the seam where a test puts a layer that fails.
 //!
-//! A layer implements [`Calls`] by holding an inner one. Names given here are single components unless said
+//! A layer implements [`Calls`] by holding an inner one, and says only what it does differently. Names given here are single components unless said
 //! otherwise; callers have checked that.
 
 use super::file::{EntryKind, Stat, Timestamp};
@@ -23,6 +23,8 @@ pub enum Resolve {
 
 /// System calls on files. Every method is one call (or a loop of one call that continues a partial result).
 pub trait Calls: Send + Sync + 'static {
+    /// What a layer lies on: it answers whatever the layer says nothing about. [`System`] says something about everything.
+    fn inner(&self) -> &dyn Calls;
     /// openat2; without a directory the path is absolute. The path may have several components.
     fn open(
         &self,
@@ -31,9 +33,13 @@ pub trait Calls: Send + Sync + 'static {
         flags: OFlags,
         mode: u32,
         resolve: Resolve,
-    ) -> io::Result<OwnedFd>;
+    ) -> io::Result<OwnedFd> {
+        self.inner().open(dir, path, flags, mode, resolve)
+    }
     /// mkdirat; without a directory the path is absolute.
-    fn mkdir(&self, dir: Option<BorrowedFd<'_>>, path: &[u8], mode: u32) -> io::Result<()>;
+    fn mkdir(&self, dir: Option<BorrowedFd<'_>>, path: &[u8], mode: u32) -> io::Result<()> {
+        self.inner().mkdir(dir, path, mode)
+    }
     /// renameat2: replaces `to` or, with NOREPLACE, fails when it exists.
     fn rename(
         &self,
@@ -42,7 +48,9 @@ pub trait Calls: Send + Sync + 'static {
         to_dir: BorrowedFd<'_>,
         to: &[u8],
         flags: RenameFlags,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        self.inner().rename(from_dir, from, to_dir, to, flags)
+    }
     /// linkat, no link followed.
     fn link(
         &self,
@@ -50,39 +58,73 @@ pub trait Calls: Send + Sync + 'static {
         from: &[u8],
         to_dir: BorrowedFd<'_>,
         to: &[u8],
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        self.inner().link(from_dir, from, to_dir, to)
+    }
     /// unlinkat of a file.
-    fn unlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()>;
+    fn unlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+        self.inner().unlink(dir, name)
+    }
     /// unlinkat of an empty directory.
-    fn rmdir(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()>;
+    fn rmdir(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+        self.inner().rmdir(dir, name)
+    }
     /// fstatat, no link followed.
-    fn stat_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat>;
+    fn stat_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
+        self.inner().stat_at(dir, name)
+    }
     /// fstat.
-    fn stat(&self, fd: BorrowedFd<'_>) -> io::Result<Stat>;
+    fn stat(&self, fd: BorrowedFd<'_>) -> io::Result<Stat> {
+        self.inner().stat(fd)
+    }
     /// getdents64 to the end. `.` and `..` are left out. The descriptor's position must be at the start.
-    fn read_dir(&self, fd: BorrowedFd<'_>) -> io::Result<Entries>;
+    fn read_dir(&self, fd: BorrowedFd<'_>) -> io::Result<Entries> {
+        self.inner().read_dir(fd)
+    }
     /// pread.
-    fn read_at(&self, fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn read_at(&self, fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.inner().read_at(fd, buf, offset)
+    }
     /// write, at the descriptor's position.
-    fn write(&self, fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize>;
+    fn write(&self, fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+        self.inner().write(fd, buf)
+    }
     /// pwrite.
-    fn write_at(&self, fd: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize>;
+    fn write_at(&self, fd: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.inner().write_at(fd, buf, offset)
+    }
     /// ftruncate.
-    fn truncate(&self, fd: BorrowedFd<'_>, len: u64) -> io::Result<()>;
+    fn truncate(&self, fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+        self.inner().truncate(fd, len)
+    }
     /// fsync, of a file or a directory.
-    fn sync(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    fn sync(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.inner().sync(fd)
+    }
     /// fdatasync.
-    fn sync_data(&self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    fn sync_data(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.inner().sync_data(fd)
+    }
     /// futimens: the time of the last change; that of the last access is left alone.
-    fn set_mtime(&self, fd: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()>;
+    fn set_mtime(&self, fd: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
+        self.inner().set_mtime(fd, mtime)
+    }
     /// utimensat, no link followed.
-    fn set_mtime_at(&self, dir: BorrowedFd<'_>, name: &[u8], mtime: Timestamp) -> io::Result<()>;
+    fn set_mtime_at(&self, dir: BorrowedFd<'_>, name: &[u8], mtime: Timestamp) -> io::Result<()> {
+        self.inner().set_mtime_at(dir, name, mtime)
+    }
     /// fchmod.
-    fn chmod(&self, fd: BorrowedFd<'_>, mode: u32) -> io::Result<()>;
+    fn chmod(&self, fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+        self.inner().chmod(fd, mode)
+    }
     /// fchown, of the group only.
-    fn chgrp(&self, fd: BorrowedFd<'_>, gid: u32) -> io::Result<()>;
+    fn chgrp(&self, fd: BorrowedFd<'_>, gid: u32) -> io::Result<()> {
+        self.inner().chgrp(fd, gid)
+    }
     /// inotify_add_watch on an open directory: needs the owner's identity. Gives the watch descriptor.
-    fn watch(&self, inotify: BorrowedFd<'_>, dir: BorrowedFd<'_>, flags: WatchFlags) -> io::Result<i32>;
+    fn watch(&self, inotify: BorrowedFd<'_>, dir: BorrowedFd<'_>, flags: WatchFlags) -> io::Result<i32> {
+        self.inner().watch(inotify, dir, flags)
+    }
 }
 
 /// What a directory holds, in one allocation for all names.
@@ -216,6 +258,9 @@ fn only_mtime(mtime: Timestamp) -> Timestamps {
 }
 
 impl Calls for System {
+    fn inner(&self) -> &dyn Calls {
+        self
+    }
     fn open(
         &self,
         dir: Option<BorrowedFd<'_>>,
