@@ -104,10 +104,10 @@ pub struct Staged {
 impl Staged {
     /// Makes the file.
     pub fn create(fs: &Fs, place: &Arc<MailboxPlace>) -> io::Result<Self> {
-        let dirs = Dirs::open(fs, place)?;
-        let tmp = dirs.tmp()?;
+        let (_, mailbox) = Dirs::open_mailbox(fs, place)?;
+        let tmp = mailbox.make_dir(b"tmp")?;
         // Files are made in `tmp` with the rights of the mailbox's directory.
-        tmp.use_modes(dirs.mailbox.modes()?);
+        tmp.use_modes(mailbox.modes()?);
         let name = place.settings.base(Sizes::default());
         let file = tmp.create_new(&name)?;
         Ok(Self { name, sizes: Sizes::default(), file, place: place.clone(), placed: false, draft: None })

@@ -76,6 +76,17 @@ fn one(db: &Db<'_>, name: &str) -> Result<Option<Kept>, Error> {
     Ok(row.as_ref().map(kept).transpose()?.map(|(_, kept)| kept))
 }
 
+/// What [`Builtin::quota`] tells, as one statement: a delivery asks three times, and each statement is a transaction of its
+/// own. No state is called as limits are here.
+pub(super) const QUOTA: &str = "SELECT name, state, percent, since, switched, pending, storage, messages, seen, checked, telling
+    FROM quota_state WHERE name = ?1
+    UNION ALL SELECT name, 'of account', storage, messages, message_size, language, mailboxes, NULL, NULL, NULL, NULL
+    FROM quota_limit WHERE name = ?1
+    UNION ALL SELECT name, 'of domain', storage, messages, message_size, language, mailboxes, NULL, NULL, NULL, NULL
+    FROM quota_limit WHERE name = ?2";
+const OF_ACCOUNT: &str = "of account";
+const OF_DOMAIN: &str = "of domain";
+
 fn put(db: &Db<'_>, name: &str, kept: &Kept) -> Result<(), Error> {
     let sql = "INSERT INTO quota_state (name, state, percent, since, switched, pending, storage, messages, seen, checked,
         telling) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
@@ -101,17 +112,21 @@ fn put(db: &Db<'_>, name: &str, kept: &Kept) -> Result<(), Error> {
 }
 
 fn limits_of(db: &Db<'_>, name: &str) -> Result<SetLimits, Error> {
-    let sql = "SELECT storage, messages, message_size, mailboxes, language FROM quota_limit WHERE name = ?1";
-    let Some(row) = db.row(sql, values![name])? else { return Ok(SetLimits::default()) };
+    let sql = "SELECT storage, messages, message_size, language, mailboxes FROM quota_limit WHERE name = ?1";
+    Ok(db.row(sql, values![name])?.map(|row| limits(&row, 0)).transpose()?.unwrap_or_default())
+}
+
+/// From the columns of `quota_limit` but its name, the first of them being `first`.
+fn limits(row: &Row, first: usize) -> Result<SetLimits, Error> {
     let limit = |column| -> Result<Option<u64>, Error> {
         Ok(row.get::<Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
     };
     Ok(SetLimits {
-        storage: limit(0)?,
-        messages: limit(1)?,
-        message_size: limit(2)?,
-        mailboxes: limit(3)?,
-        language: row.get(4)?,
+        storage: limit(first)?,
+        messages: limit(first + 1)?,
+        message_size: limit(first + 2)?,
+        language: row.get(first + 3)?,
+        mailboxes: limit(first + 4)?,
     })
 }
 
@@ -122,7 +137,17 @@ impl Builtin {
     /// When the directory cannot be read.
     pub fn quota(&self, name: &str) -> Result<(Option<Kept>, SetLimits, SetLimits), Problem> {
         let (_, domain) = halves(name);
-        self.inner.read(|db| Ok((one(db, name)?, limits_of(db, name)?, limits_of(db, domain)?)))
+        self.inner.read(|db| {
+            let (mut state, mut own, mut of_domain) = (None, SetLimits::default(), SetLimits::default());
+            for row in db.rows(QUOTA, values![name, domain])? {
+                match row.get::<String>(1)?.as_str() {
+                    OF_ACCOUNT => own = limits(&row, 2)?,
+                    OF_DOMAIN => of_domain = limits(&row, 2)?,
+                    _ => state = Some(kept(&row)?.1),
+                }
+            }
+            Ok((state, own, of_domain))
+        })
     }
 
     /// Everything that is kept, sorted by name.

@@ -21,11 +21,15 @@ pub(super) fn find(inner: &Inner, local: &str, domain: &str) -> Result<Option<Ro
 }
 
 pub(super) fn select(db: &Db<'_>, local: &str, domain: &str) -> Result<Option<Route>, Error> {
-    let sql = format!(
+    Ok(gathered(&db.rows(&found_by(), values![local, domain])?)?.pop())
+}
+
+/// How the route of a local part and a domain is found.
+pub(super) fn found_by() -> String {
+    format!(
         "{SELECT} WHERE r.local = ?1 AND r.domain = coalesce((SELECT domain FROM domain_alias WHERE name = ?2), ?2)
          {ORDER}"
-    );
-    Ok(gathered(&db.rows(&sql, values![local, domain])?)?.pop())
+    )
 }
 
 /// Rows of one route follow each other.

@@ -175,12 +175,17 @@ fn look(inner: &Inner, db: &Db<'_>, revision: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// One statement: a row there is always, since there is a revision.
-pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<Found>, Problem> {
-    let sql = format!(
+/// How an account is found.
+pub(super) fn found_by() -> String {
+    format!(
         "SELECT {COLUMNS}, EXISTS (SELECT 1 FROM master m WHERE m.domain = a.domain AND m.local = a.local), n
          FROM revision LEFT JOIN account a ON {THIS}"
-    );
+    )
+}
+
+/// One statement: a row there is always, since there is a revision.
+pub(super) fn find(inner: &Inner, login: &Login) -> Result<Option<Found>, Problem> {
+    let sql = found_by();
     inner.read(|db| {
         let row = db.row(&sql, values![login.local(), login.domain()])?;
         let row = row.ok_or_else(|| Error::Said("the table `revision` is empty: restore it".to_owned()))?;
