@@ -6,6 +6,7 @@ use crate::cache::Cache;
 use crate::claim::Claim;
 use crate::denied::Denied;
 use crate::exchange::Exchange;
+use crate::kept::Kept;
 use crate::no::No;
 use crate::peer::{ChannelBinding, Delay, Peer, Secured};
 use crate::penalty::{Penalties, network};
@@ -17,11 +18,12 @@ use async_trait::async_trait;
 use culver_directory::{
     Account, AppPassword, Directory, Login, Outage, Outcome, Proof, Prove, Secret, Source, Verdict as Checked,
 };
-use culver_events::{Attempt, Event, Events};
+use culver_events::{Attempt, Event, Events, Level};
 use culver_sasl::{Mechanism, scram};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -31,6 +33,8 @@ use tokio::time::Instant;
 const LONGEST_PASSWORD: usize = 1024;
 /// Sessions whose failures are counted, and accounts of which a weak password was told.
 const REMEMBERED: usize = 50_000;
+/// The file of blocks is written once in this time at most.
+const PACE: Duration = Duration::from_secs(1);
 /// The longest `delay_until`, as in Dovecot: a login that would wait longer fails.
 const LONGEST_WAIT: i64 = 5 * 60;
 
@@ -54,6 +58,7 @@ pub struct Memory {
     attempts: Mutex<HashMap<String, u32>>,
     seats: Seats,
     blocks: Blocks,
+    kept: Option<Kept>,
     uses: Uses,
 }
 
@@ -71,13 +76,39 @@ impl Memory {
 
     /// Nothing happened yet.
     pub fn new() -> Arc<Self> {
+        Arc::new(Self::empty())
+    }
+
+    /// Nothing happened but the blocks which are kept in this folder, none of which lasts longer than `longest` from now.
+    pub fn kept_in(state_dir: &Path, longest: Duration, events: &Events) -> Arc<Self> {
+        let kept = Kept::new(state_dir);
+        let (blocks, told) = kept.read(culver_events::clock::now().as_secs(), longest);
+        let memory = Self { kept: Some(kept), ..Self::empty() };
+        memory.blocks.restore(blocks, Instant::now().into_std());
+        if let Some(told) = told {
+            events.emit(Event::message(Level::Warning, "auth", told));
+            memory.keep_blocks(events);
+        }
+        Arc::new(memory)
+    }
+
+    /// Writes the blocks to their file.
+    fn keep_blocks(&self, events: &Events) {
+        let Some(kept) = &self.kept else { return };
+        let told = kept.write(&self.blocked(), culver_events::clock::now().as_secs());
+        if let Some(told) = told {
+            events.emit(Event::message(Level::Warning, "auth", told));
+        }
+    }
+
+    fn empty() -> Self {
         let mut secret = [0; 32];
         if getrandom::fill(&mut secret).is_err() {
             // Without randomness nothing else works either; the time is better than nothing.
             secret = *blake3::hash(format!("{:?}", Instant::now()).as_bytes()).as_bytes();
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Arc::new(Self {
+        Self {
             networks: Penalties::new(),
             accounts: Penalties::new(),
             cache: Cache::new(blake3::derive_key("culver 2025 auth success cache", &secret)),
@@ -87,8 +118,9 @@ impl Memory {
             attempts: Mutex::default(),
             seats: Seats::default(),
             blocks: Blocks::default(),
+            kept: None,
             uses: Uses::default(),
-        })
+        }
     }
 }
 
@@ -417,7 +449,7 @@ impl Auth {
         Ok(account)
     }
 
-    /// What logins do not wait for: writes when app passwords were used last, tells the policy service how logins ended.
+    /// What logins do not wait for: writes when app passwords were used last and who is blocked, tells the policy service how logins ended.
     /// As long as the server runs; what is left of the first is written when `stop` comes. For a task of its own.
     pub async fn background(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
@@ -427,12 +459,21 @@ impl Auth {
                 None => std::future::pending().await,
             }
         };
-        let mut reports = std::pin::pin!(reports);
+        let blocks = async {
+            loop {
+                self.memory.blocks.changed().await;
+                self.keep_blocks().await;
+                // Whoever tries many accounts is not written down for each.
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        let (mut reports, mut blocks) = (std::pin::pin!(reports), std::pin::pin!(blocks));
         let mut going = true;
         while going {
             tokio::select! {
                 () = self.memory.uses.some() => {}
                 () = &mut reports => {}
+                () = &mut blocks => {}
                 () = &mut stop => going = false,
             }
             for ((account, device), (at, address)) in self.memory.uses.take() {
@@ -444,6 +485,12 @@ impl Auth {
                 }
             }
         }
+        self.keep_blocks().await;
+    }
+
+    async fn keep_blocks(&self) {
+        let (memory, events) = (self.memory.clone(), self.events.clone());
+        let _ = tokio::task::spawn_blocking(move || memory.keep_blocks(&events)).await;
     }
 
     /// Stores a weak password anew, now that it is known. Whatever goes wrong, the login goes on.
@@ -637,7 +684,7 @@ impl Auth {
     /// It fails open, and the log says so.
     fn no_policy(&self, why: &str) {
         let text = format!("the policy service has no say: {why}");
-        self.events.emit(Event::message(culver_events::Level::Warning, "auth", text));
+        self.events.emit(Event::message(Level::Warning, "auth", text));
     }
 
     /// Runs slow arithmetic on a thread that may block; `None` when that thread died.

@@ -2,13 +2,14 @@
 //!
 //! Counted are guesses that differ: a telephone which keeps trying its old password is one guess, however often. A block is
 //! of one account from one network, or, after many more guesses, of a network as a whole; so nobody can lock an account's
-//! owner out from elsewhere. Blocks are seen and lifted by `culver auth blocks`, and forgotten when the server stops. Tables
-//! are bounded: when one is full, what is over goes first, then everything.
+//! owner out from elsewhere. Blocks are seen and lifted by `culver auth blocks`, and outlast a restart (`kept.rs`); the guesses that are
+//! counted do not. Tables are bounded: when one is full, what is over goes first, then everything.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// When somebody is blocked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,7 @@ struct Blocked {
 #[derive(Default)]
 pub struct Blocks {
     tables: Mutex<Tables>,
+    changed: Notify,
 }
 
 impl Blocks {
@@ -119,7 +121,24 @@ impl Blocks {
                 begun.push(show(&key, block, now));
             }
         }
+        if !begun.is_empty() {
+            self.changed.notify_one();
+        }
         begun
+    }
+
+    /// Waits until a block has begun or was lifted since the last time.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Blocks as they were before a restart.
+    pub fn restore(&self, blocks: Vec<Block>, now: Instant) {
+        let mut tables = self.tables.lock();
+        for Block { network, account, guesses, left } in blocks {
+            make_room(&mut tables.blocks, |b| b.until > now);
+            tables.blocks.insert((network, account), Blocked { until: now + left, guesses });
+        }
     }
 
     /// The account's owner was there: what was guessed for it from that network is forgotten.
@@ -142,6 +161,9 @@ impl Blocks {
         let fits = |key: &Key| which(key.0, key.1.as_deref());
         tables.counts.retain(|key, _| !fits(key));
         let gone: Vec<_> = tables.blocks.extract_if(|key, _| fits(key)).collect();
+        if !gone.is_empty() {
+            self.changed.notify_one();
+        }
         let shown = gone.iter().filter(|(_, b)| b.until > now).map(|(key, b)| show(key, *b, now));
         shown.collect()
     }
@@ -234,6 +256,20 @@ mod tests {
         assert_eq!(fail(now + SETTINGS.period), 2);
         let never = BlockSettings { guesses: 0, network_guesses: 0, ..SETTINGS };
         assert!((0..100).all(|n| blocks.failed(home, Some("bob"), Some(n), &never, now).is_empty()));
+    }
+
+    #[test]
+    fn a_restart_does_not_end_them() {
+        let (before, now, home) = (Blocks::default(), Instant::now(), ip("192.0.2.1"));
+        for guess in 0..3 {
+            before.failed(home, Some("anna"), Some(guess), &SETTINGS, now);
+        }
+        let (after, later) = (Blocks::default(), now + Duration::from_secs(100));
+        after.restore(before.list(later), later);
+        let left = |at| after.blocked(home, Some("anna"), at).map(|b| (b.guesses, b.left.as_secs()));
+        assert_eq!(left(later), Some((3, 500)));
+        assert_eq!(left(now + SETTINGS.length - Duration::from_secs(1)), Some((3, 1)));
+        assert_eq!(left(now + SETTINGS.length), None);
     }
 
     #[test]

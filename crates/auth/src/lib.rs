@@ -15,7 +15,7 @@ mod claim;
 mod denied;
 mod exchange;
 pub mod fuzz;
-pub mod http;
+mod kept;
 mod no;
 mod peer;
 mod penalty;

@@ -4,9 +4,10 @@
 //! The service fails open: when it does not answer in time, logins go on as without it, and the log says so. Reports are
 //! sent beside logins, in order; when too many wait, the newest are dropped, which the log says too.
 
-use crate::http::{Endpoint, Post};
+use culver_directory::http::{Endpoint, Post};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 
@@ -15,6 +16,8 @@ use tokio::sync::{Mutex, mpsc};
 pub struct PolicySettings {
     /// Where it is: `http://localhost:4001/`. `?command=allow` is put behind it.
     pub url: String,
+    /// The authorities that sign its certificate, for `https`; empty for those of the system.
+    pub authorities: PathBuf,
     /// A header that it wants, `Name: value`; a text without a colon is the value of `X-API-Key`.
     pub header: String,
     /// It has so long to answer.
@@ -60,11 +63,6 @@ pub enum Ended {
     Failed(&'static str),
 }
 
-/// An address that cannot be used.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0:?} is not the address of a policy service: write it like http://localhost:4001/")]
-pub struct NotAnAddress(String);
-
 /// Bits of the hash that are told.
 const BITS: usize = 12;
 /// Reports that wait.
@@ -84,9 +82,10 @@ impl Policy {
     /// Nothing is asked yet.
     ///
     /// # Errors
-    /// When the address is not one of HTTP.
-    pub fn new(settings: PolicySettings) -> Result<Self, NotAnAddress> {
-        let endpoint = Endpoint::parse(&settings.url).ok_or_else(|| NotAnAddress(settings.url.clone()))?;
+    /// When the address is not one of HTTP, or the authorities cannot be read.
+    pub fn new(settings: PolicySettings) -> Result<Self, String> {
+        let endpoint = Endpoint::new(&settings.url, &settings.authorities, settings.timeout)?
+            .named("culver/auth-policy-client", "auth.policy_ca_file");
         let (reports, waiting) = mpsc::channel(WAITING);
         Ok(Self { endpoint, reports, waiting: Mutex::new(waiting), settings })
     }
@@ -135,25 +134,14 @@ impl Policy {
     }
 
     async fn ask(&self, command: &str, body: &Value) -> Result<Value, String> {
-        let asked = tokio::time::timeout(self.settings.timeout, self.exchange(command, body)).await;
-        let why = match asked {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {:?}", self.settings.timeout),
-        };
-        Err(format!("{}: {why}", self.settings.url))
+        self.exchange(command, body).await.map_err(|why| format!("{}: {why}", self.settings.url))
     }
 
     async fn exchange(&self, command: &str, body: &Value) -> Result<Value, String> {
         // Dovecot: an address that ends in & has parameters of its own.
         let join = if self.endpoint.path().ends_with('&') { "" } else { "?" };
-        let target = format!("{}{join}command={command}", self.endpoint.path());
-        let post = Post {
-            target: &target,
-            agent: "culver/auth-policy-client",
-            header: &self.settings.header,
-            json: body.to_string(),
-        };
+        let more = format!("{join}command={command}");
+        let post = Post { more: &more, header: &self.settings.header, json: body.to_string() };
         let body = self.endpoint.post(post).await?;
         // Reports need no answer.
         if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(&body).map_err(|e| e.to_string()) }
@@ -179,9 +167,10 @@ fn request(login: &Attempted) -> Map<String, Value> {
 mod tests {
     use super::*;
 
-    fn policy(url: &str) -> Result<Policy, NotAnAddress> {
-        let (header, nonce) = (String::new(), "nonsense".to_owned());
-        Policy::new(PolicySettings { url: url.to_owned(), header, timeout: Duration::from_secs(2), nonce })
+    fn policy(url: &str) -> Result<Policy, String> {
+        let (url, header, nonce) = (url.to_owned(), String::new(), "nonsense".to_owned());
+        let (authorities, timeout) = (PathBuf::new(), Duration::from_secs(2));
+        Policy::new(PolicySettings { url, authorities, header, timeout, nonce })
     }
 
     /// What Dovecot 2.3.19 sent with `auth_policy_hash_nonce = nonsense`.

@@ -70,10 +70,22 @@ pub fn check(parsed: &mut Parsed) {
             }
         }
     }
-    for (name, path) in [("auth.master_users", &s.auth.master_users), ("tls.client_ca", &s.tls.client_ca)] {
+    for (name, path) in [
+        ("auth.master_users", &s.auth.master_users),
+        ("tls.client_ca", &s.tls.client_ca),
+        ("auth.policy_ca_file", &s.auth.policy_ca_file),
+        ("quota.hook_ca_file", &s.quota.hook_ca_file),
+    ] {
         if !absolute(path) {
             error(name, format!("{name} is not an absolute path"), "write it from the root");
         }
+    }
+    if !s.auth.policy_url.is_empty() && !is_http(&s.auth.policy_url) {
+        error(
+            "auth.policy_url",
+            "auth.policy_url is no address of HTTP".to_owned(),
+            "write it like \"http://localhost:4001/\"",
+        );
     }
     if !s.auth.policy_url.is_empty() && s.auth.policy_nonce.is_empty() {
         error(
@@ -398,7 +410,7 @@ fn quota(s: &Settings, error: &mut dyn FnMut(&str, String, &str)) {
             );
         }
     }
-    if !quota.hook_url.is_empty() && !quota.hook_url.starts_with("http://") {
+    if !quota.hook_url.is_empty() && !is_http(&quota.hook_url) {
         error(
             "quota.hook_url",
             "quota.hook_url is no address of HTTP".to_owned(),
@@ -468,4 +480,9 @@ fn pop3(pop3: &Pop3, error: &mut dyn FnMut(&str, String, &str)) {
             );
         }
     }
+}
+
+/// An address that something may be posted to.
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
 }

@@ -193,9 +193,11 @@ section! {
         /// What stands between account and master in a user name, as in `anna@example.org*master`. Empty: that form does not
         /// exist; a master can still name the account as authorization identity of PLAIN and others.
         master_separator: String = String::new(), Reload, "\"*\"";
-        /// A policy service such as weakforced, asked as Dovecot asks it, over HTTP: `allow` before the password is looked at and
+        /// A policy service such as weakforced, asked as Dovecot asks it, over HTTP or HTTPS: `allow` before the password is looked at and
         /// again when it was right, `report` at the end. When it does not answer, logins go on without it. Empty: none.
         policy_url: String = String::new(), Restart, "\"http://localhost:4001/\"";
+        /// Authorities (PEM) that sign the policy service's certificate. Empty: those of the system.
+        policy_ca_file: PathBuf = PathBuf::new(), Restart, "\"/etc/ssl/policy-ca.pem\"";
         /// A header that the policy service wants, such as Basic authorization; a text without a colon is sent as X-API-Key.
         policy_header: String = String::new(), Restart, "\"Authorization: Basic d2ZvcmNlOnNlY3JldA==\"";
         /// What is hashed with passwords for the policy service: the same secret on all servers that ask it. Of the hash it hears
@@ -810,6 +812,8 @@ section! {
         hook: PathBuf = PathBuf::new(), Restart, "\"/usr/local/sbin/quota-step\"";
         /// An address to which each step is posted as JSON. Empty: none.
         hook_url: String = String::new(), Restart, "\"http://127.0.0.1:8080/quota\"";
+        /// Authorities (PEM) that sign its certificate, when it is one of HTTPS. Empty: those of the system.
+        hook_ca_file: PathBuf = PathBuf::new(), Restart, "\"/etc/ssl/quota-ca.pem\"";
         /// A header that goes with it, such as `Authorization: Bearer ...`.
         hook_header: String = String::new(), Restart, "\"Authorization: Bearer secret\"";
         /// Program and address have so long for each step; then the log says so, and the next step is told.

@@ -4,8 +4,8 @@
 //! and changes nothing else. The sandbox lets a server start no program: the settings' check says so.
 
 use async_trait::async_trait;
-use culver_auth::http::{Endpoint, Post};
 use culver_config::Settings;
+use culver_directory::http::{Endpoint, Post};
 use culver_keeper::{Hook, Hooks, Told};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -21,19 +21,16 @@ const MOST_SAID: usize = 200;
 /// Those that the settings name.
 ///
 /// # Errors
-/// When the address cannot be one.
+/// When the address cannot be one, or its authorities cannot be read.
 pub fn hooks(settings: &Settings) -> anyhow::Result<Hooks> {
     let quota = &settings.quota;
     let patience = quota.hook_timeout;
     let mut hooks = Hooks::new();
     if !quota.hook_url.is_empty() {
-        let endpoint = Endpoint::parse(&quota.hook_url).ok_or_else(|| {
-            anyhow::anyhow!(
-                "quota.hook_url: {:?} is no address: write it like http://127.0.0.1:8080/quota",
-                quota.hook_url
-            )
-        })?;
-        hooks.push(Arc::new(Address { endpoint, header: quota.hook_header.clone(), patience }));
+        let endpoint = Endpoint::new(&quota.hook_url, &quota.hook_ca_file, patience);
+        let endpoint = endpoint.map_err(|why| anyhow::anyhow!("quota.hook_url: {why}"))?;
+        let endpoint = endpoint.named("culver/quota", "quota.hook_ca_file");
+        hooks.push(Arc::new(Address { endpoint, header: quota.hook_header.clone() }));
     }
     if !quota.hook.as_os_str().is_empty() {
         hooks.push(Arc::new(Program { path: quota.hook.clone(), patience }));
@@ -44,18 +41,14 @@ pub fn hooks(settings: &Settings) -> anyhow::Result<Hooks> {
 struct Address {
     endpoint: Endpoint,
     header: String,
-    patience: Duration,
 }
 
 #[async_trait]
 impl Hook for Address {
     async fn run(&self, account: &str, told: &Told) -> Result<(), String> {
         let json = told.as_json(account).to_string();
-        let post = Post { target: self.endpoint.path(), agent: "culver/quota", header: &self.header, json };
-        match timeout(self.patience, self.endpoint.post(post)).await {
-            Ok(answer) => answer.map(drop).map_err(|why| format!("quota.hook_url: {why}")),
-            Err(_) => Err(format!("quota.hook_url: no answer within {:?}", self.patience)),
-        }
+        let post = Post { more: "", header: &self.header, json };
+        self.endpoint.post(post).await.map(drop).map_err(|why| format!("quota.hook_url: {why}"))
     }
 }
 

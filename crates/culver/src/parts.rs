@@ -109,7 +109,9 @@ impl Parts {
         let backends = backends(settings, directory)?;
         let keeper =
             crate::quota::keeper(settings, backends.directory.clone(), store.clone(), events.clone())?;
-        let (memory, finished, last_logins) = (Memory::new(), Finished::default(), LastLogins::default());
+        let longest = auth_settings(settings).blocks.length;
+        let memory = Memory::kept_in(&settings.state_dir, longest, &events);
+        let (finished, last_logins) = (Finished::default(), LastLogins::default());
         let lasting = Lasting { backends, store, keeper, io, tls, events, memory, finished, last_logins };
         let auth = auth(settings, &lasting);
         let authd = authd(&lasting, auth.clone());
@@ -238,8 +240,9 @@ fn policy(settings: &Settings) -> Result<Option<Arc<PolicyService>>> {
     }
     let (url, header) = (auth.policy_url.clone(), auth.policy_header.clone());
     let (timeout, nonce) = (auth.policy_timeout, auth.policy_nonce.clone());
-    let policy = PolicyService::new(PolicySettings { url, header, timeout, nonce });
-    Ok(Some(Arc::new(policy.context("auth.policy_url")?)))
+    let authorities = auth.policy_ca_file.clone();
+    let policy = PolicyService::new(PolicySettings { url, authorities, header, timeout, nonce });
+    Ok(Some(Arc::new(policy.map_err(|why| anyhow::anyhow!("auth.policy_url: {why}"))?)))
 }
 
 /// Who may log in as anybody, from a file of their own.

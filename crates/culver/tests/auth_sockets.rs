@@ -502,6 +502,83 @@ fn ftp_and_pam_share_the_login() {
     assert!(told("login failed for <anna@example.org> by PLAIN: password mismatch"), "{log}");
 }
 
+/// A real sshd, in a view of the file system of its own where `/etc/pam.d/sshd` is the one of the docs and NSS knows anna.
+#[test]
+fn ssh_shares_the_login() {
+    const SSHD: &str = "/usr/sbin/sshd";
+    let there = [SSHD, "/usr/bin/ssh", "/usr/bin/unshare"].iter().all(|p| Path::new(p).exists());
+    if !is_root() || !there || !run("unshare", &["-m", "true"], b"").status.success() {
+        println!("not run: SSH: needs root, mount namespaces, and openssh-server: cargo xtask debian");
+        return;
+    }
+    let site = Site::with_sockets();
+    let pam = format!("{CULVER} pam-exec --config {}", site.path("culver.toml"));
+    let pam = block("services.md", "pam_exec.so").replace("/usr/bin/culver pam-exec", &pam);
+    fs::write(site.at("pam"), pam + "\n").unwrap();
+    let home = site.path("home/anna");
+    let user = block("services.md", "anna@example.org:x:").replace("/srv/anna", &home);
+    let user = user.replace("4001", &OWNER.to_string()).replace("/bin/false", "/bin/sh");
+    fs::write(site.at("passwd"), fs::read_to_string("/etc/passwd").unwrap() + &user + "\n").unwrap();
+    assert!(
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &site.path("host")], b"").status.success()
+    );
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let more = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {}\nPidFile none\nLogLevel VERBOSE\n",
+        site.path("host")
+    );
+    fs::write(site.at("sshd_config"), block("services.md", "UsePAM") + "\n" + &more).unwrap();
+    // `mount --bind` needs a file to be mounted on, which Debian's package has.
+    let script = "mkdir -p /run/sshd && mount --make-rprivate / && mount --bind $1/pam /etc/pam.d/sshd && \
+                  mount --bind $1/passwd /etc/passwd && exec /usr/sbin/sshd -D -f $1/sshd_config -E $1/ssh.log";
+    let mut sshd = Command::new("unshare");
+    sshd.args(["-m", "sh", "-c", script, "sh"]).arg(site.at("")).stdin(Stdio::null());
+    let mut sshd = Ended(sshd.spawn().unwrap());
+    let ssh_log = || fs::read_to_string(site.at("ssh.log")).unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < until, "sshd did not start: {}", ssh_log());
+        assert!(sshd.0.try_wait().unwrap().is_none(), "sshd ended: {}", ssh_log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fs::write(site.at("askpass"), "#!/bin/sh\necho \"$PASSWORD\"\n").unwrap();
+    fs::set_permissions(site.at("askpass"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ssh = |user: &str, password: &str| {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-p", &port.to_string(), "-l", user, "-o", "StrictHostKeyChecking=no"]);
+        ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no"]);
+        ssh.args(["-o", "NumberOfPasswordPrompts=1", "127.0.0.1", "id -u; pwd"]);
+        ssh.env("SSH_ASKPASS", site.at("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
+        let out = ssh.env("PASSWORD", password).stdin(Stdio::null()).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let good = (Some(0), format!("{OWNER}\n{home}\n"));
+    assert_eq!(ssh("anna@example.org", "secret"), good, "{}\n{}", ssh_log(), site.log());
+    // ssh(1): 255 when there was no login.
+    let bad = (Some(255), String::new());
+    assert_eq!(ssh("anna@example.org", "guess"), bad, "{}", ssh_log());
+    // An account, but nobody in NSS: not even asked about.
+    assert_eq!(ssh("bert@example.com", "secret"), bad, "{}", ssh_log());
+    site.culver(&["user", "disable", "anna@example.org", "--reason", "unpaid"], b"");
+    assert_eq!(ssh("anna@example.org", "secret"), bad, "{}", ssh_log());
+    site.culver(&["user", "enable", "anna@example.org"], b"");
+    assert_eq!(ssh("anna@example.org", "secret"), good, "{}", ssh_log());
+    let log = site.log();
+    let told = |text: &str| log.lines().any(|l| l.contains(text) && l.contains(" from=127.0.0.1:0 "));
+    assert!(told("login of anna@example.org by PLAIN"), "{log}");
+    assert!(told("login failed for <anna@example.org> by PLAIN: password mismatch"), "{log}");
+}
+
+/// A process that ends with the test, also when it fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Descriptor 3 is a pipe of the shell's.
 fn checkpassword(site: &Site, input: &str, program: &str) -> (Option<i32>, String) {
     let line = format!(

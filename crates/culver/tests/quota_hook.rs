@@ -162,7 +162,7 @@ fn the_sandbox_starts_no_program() {
     let config = temp.path().join("culver.toml");
     for (text, said) in [
         ("quota.hook = \"/bin/true\"", "quota.hook_url"),
-        ("quota.hook_url = \"https://localhost/\"", "http://127.0.0.1:8080/quota"),
+        ("quota.hook_url = \"ftp://localhost/\"", "http://127.0.0.1:8080/quota"),
         (
             "lmtp.listen = [\"127.0.0.1:0\"]\ndeliver.forward.method = \"sendmail\"",
             "write \"smtp\" and the MTA's address in `relay`",

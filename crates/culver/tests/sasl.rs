@@ -65,17 +65,31 @@ impl Site {
         for (user, stored) in users {
             site.culver(&["user", "add", &format!("{user}@example.org"), "--hash", stored]);
         }
-        let errors = fs::File::create(site.at("stderr")).unwrap();
+        site.serve();
+        site
+    }
+
+    fn serve(&mut self) {
+        let errors = fs::File::create(self.at("stderr")).unwrap();
         let mut serve = Command::new(CULVER);
-        serve.args(["serve", "--config"]).arg(site.at("culver.toml"));
-        site.child = Some(serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap());
-        let log = site.at("log");
-        site.imap = wait_for("the line that it is ready", &site.at("stderr"), || {
+        serve.args(["serve", "--config"]).arg(self.at("culver.toml"));
+        self.child = Some(serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap());
+        let log = self.at("log");
+        self.imap = wait_for("the line that it is ready", &self.at("stderr"), || {
             let text = fs::read_to_string(&log).ok()?;
             let line = text.lines().find(|l| l.contains("is ready on "))?;
             line.split("imap ").nth(1)?.split(',').next()?.trim().parse().ok()
         });
-        site
+    }
+
+    /// Ends it without a warning, and does this before it is started again, with an empty log.
+    fn restart(&mut self, between: impl FnOnce(&Self)) {
+        let child = self.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(self.at("log")).unwrap();
+        between(self);
+        self.serve();
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -315,6 +329,67 @@ fn verbs_that_ask_the_running_server() {
         "{text}\n{}",
         site.log()
     );
+}
+
+/// Blocks are there again after a server that ended by force; a file of them that is damaged is passed over, with one line.
+#[test]
+fn blocks_outlast_a_restart() {
+    let users = [("anna", "{PLAIN}pass"), ("bob", "{PLAIN}pass")];
+    let mut site = Site::start("block_after = 3\nmax_failures = 100", "", &users);
+    let path = site.at("state/blocks");
+    let kept = |anna: bool| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        (!text.is_empty() && text.contains("anna@example.org") == anna).then_some(())
+    };
+    let block = |site: &Site| {
+        for guess in ["one", "two", "three"] {
+            assert!(site.log_in("anna", guess).is_err());
+        }
+        assert!(site.log_in("anna", "pass").is_err());
+        wait_for("the file of blocks", &site.at("log"), || kept(true));
+    };
+    block(&site);
+    for _ in 0..2 {
+        site.restart(|_| ());
+        let why = site.log_in("anna", "pass").unwrap_err();
+        assert!(why.contains("3 different passwords were tried from your network"), "{why}");
+        assert_eq!(site.log_in("bob", "pass"), Ok(()));
+        assert!(site.culver(&["auth", "blocks", "list"]).contains("anna@example.org"));
+        assert!(!site.log().contains("state/blocks"), "{}", site.log());
+    }
+    site.culver(&["auth", "blocks", "lift", "anna@example.org"]);
+    wait_for("the file without her", &site.at("log"), || kept(false));
+    site.restart(|_| ());
+    assert_eq!(site.log_in("anna", "pass"), Ok(()));
+
+    block(&site);
+    let good = fs::read(site.at("state/blocks")).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for damaged in [flipped, good[..good.len() / 2].to_vec(), Vec::new(), vec![0; good.len()]] {
+        site.restart(|site| fs::write(site.at("state/blocks"), &damaged).unwrap());
+        assert_eq!(site.log_in("anna", "pass"), Ok(()));
+        assert_eq!(site.log().matches("state/blocks: it is damaged").count(), 1, "{}", site.log());
+        // It is written anew at once.
+        site.restart(|_| ());
+        assert!(!site.log().contains("state/blocks"), "{}", site.log());
+    }
+    // The same file, whole again.
+    site.restart(|site| fs::write(site.at("state/blocks"), &good).unwrap());
+    assert!(site.log_in("anna", "pass").is_err());
+
+    // What cannot be written is told once, and blocks go on.
+    fs::create_dir(site.at("state/blocks.new")).unwrap();
+    for user in ["bob", "bob", "carl"] {
+        for guess in ["one", "two", "three"] {
+            assert!(site.log_in(user, guess).is_err());
+        }
+    }
+    assert!(site.log_in("bob", "pass").is_err());
+    wait_for("the line", &site.at("log"), || {
+        site.log().contains("state/blocks cannot be written").then_some(())
+    });
+    assert_eq!(site.log().matches("state/blocks cannot be written").count(), 1, "{}", site.log());
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("postfix", "an MTA that asks ours and delivers to it"),
     ("swaks", "sends mail to MTAs"),
     ("proftpd-core", "an FTP server that asks PAM, and PAM us"),
-    ("pamtester", "asks PAM as SSH would"),
+    ("pamtester", "asks PAM, and PAM us"),
+    ("openssh-server", "an SSH server that asks PAM, and PAM us"),
     ("libpam-wrapper", "PAM modules made for tests"),
     ("libnss-wrapper", "users of the machine from a file"),
 ];

@@ -64,8 +64,12 @@ fn folders(settings: &Settings, config: &Path) -> (BTreeSet<PathBuf>, BTreeSet<P
         folder_of(&pair.certificate);
         folder_of(&pair.key);
     }
-    if !settings.deliver.forward.ca_file.as_os_str().is_empty() {
-        folder_of(&settings.deliver.forward.ca_file);
+    for authorities in
+        [&settings.deliver.forward.ca_file, &settings.auth.policy_ca_file, &settings.quota.hook_ca_file]
+    {
+        if !authorities.as_os_str().is_empty() {
+            folder_of(authorities);
+        }
     }
     for directory in &settings.directory {
         if !directory.path.as_os_str().is_empty() {
