@@ -168,16 +168,17 @@ pub fn oauth2(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &st
     let at = |name: &str| format!("{here}.oauth2.{name}");
     let oauth2 = &d.oauth2;
     let (keys, url) = (&oauth2.keys, &oauth2.introspection_url);
-    match (keys.is_empty(), url.is_empty()) {
-        (true, true) => {
-            let instead = "write `keys` or `introspection_url` in [directory.oauth2]";
+    let ways = [!keys.is_empty(), !oauth2.jwks_uri.is_empty(), !url.is_empty()];
+    match ways.into_iter().filter(|way| *way).count() {
+        0 => {
+            let instead = "write `keys`, `jwks_uri` or `introspection_url` in [directory.oauth2]";
             error(&at("keys"), "nothing says how tokens are checked".to_owned(), instead);
         }
-        (false, false) => {
-            let instead = "take one of them out";
+        1 => {}
+        _ => {
+            let instead = "leave one of `keys`, `jwks_uri` and `introspection_url`";
             error(&at("keys"), "tokens are checked here, or the provider is asked".to_owned(), instead);
         }
-        _ => {}
     }
     for (k, file) in keys.iter().enumerate() {
         let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -187,7 +188,11 @@ pub fn oauth2(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &st
             error(&at("keys"), what, "write \"/etc/culver/jwks.json\"");
         }
     }
-    if !url.is_empty() {
+    let addresses = [
+        (url, "introspection_url", "tokens", "introspect"),
+        (&oauth2.jwks_uri, "jwks_uri", "keys that are believed", "jwks.json"),
+    ];
+    for (url, name, what, path) in addresses.into_iter().filter(|(url, ..)| !url.is_empty()) {
         let host = url.strip_prefix("http://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
         let here = |host: &str| {
             ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
@@ -195,11 +200,11 @@ pub fn oauth2(here: &str, d: &Directory, error: &mut dyn FnMut(&str, String, &st
             })
         };
         if host.is_some_and(|host| !here(host)) {
-            let what = "tokens would cross the network in the clear";
-            error(&at("introspection_url"), what.to_owned(), "write it with https://");
+            let what = format!("{what} would cross the network in the clear");
+            error(&at(name), what, "write it with https://");
         } else if host.is_none() && !url.starts_with("https://") {
             let what = "this is no address of HTTP";
-            error(&at("introspection_url"), what.to_owned(), "write \"https://id.example.org/introspect\"");
+            error(&at(name), what.to_owned(), &format!("write \"https://id.example.org/{path}\""));
         }
     }
     if oauth2.timeout.is_zero() {

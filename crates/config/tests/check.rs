@@ -92,6 +92,16 @@ fn every_kind_of_mistake_has_an_answer() {
         ("[[directory]]\nsource = \"ldap\"\nldap.connections = 0", "without connections", "at least 1"),
         ("[[directory]]\nsource = \"oauth2\"", "how tokens are checked", "introspection_url"),
         (
+            "[[directory]]\nsource = \"oauth2\"\noauth2.jwks_uri = \"http://id.example.org/\"",
+            "would cross the network in the clear",
+            "https://",
+        ),
+        (
+            "[[directory]]\nsource = \"oauth2\"\noauth2.keys = [\"/k.json\"]\noauth2.jwks_uri = \"https://id.example.org/\"",
+            "tokens are checked here, or the provider is asked",
+            "leave one of",
+        ),
+        (
             "[[directory]]\nsource = \"oauth2\"\noauth2.keys = [\"/etc/culver/key\"]",
             "ends in .json",
             "jwks.json",

@@ -8,7 +8,9 @@ use culver_config::settings::{self as set, Source};
 use culver_directory::builtin::Builtin;
 use culver_directory::chain::{Results, Rule, Skip};
 use culver_directory::ldap::{self, Attributes, LdapSource, Proving, Scope, Search, Template, Within};
-use culver_directory::oauth2::{Endpoint, How, Introspection, Keys, Mode, OAuth2, Providers, Rules};
+use culver_directory::oauth2::{
+    Endpoint, How, Introspection, Keys, Mode, OAuth2, Providers, Published, Rules,
+};
 use culver_directory::passwd_file::PasswdFile;
 use culver_directory::sql::{Dialect, Host, Queries, Query, Server, Sql};
 use culver_directory::{
@@ -16,6 +18,7 @@ use culver_directory::{
     TokenVerifier,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The accounts.
 ///
@@ -89,7 +92,10 @@ pub fn tokens(settings: &Settings) -> Result<Option<Arc<dyn TokenVerifier>>> {
 
 fn provider(row: &set::Directory) -> Result<OAuth2, String> {
     let oauth2 = &row.oauth2;
-    let how = if oauth2.introspection_url.is_empty() {
+    let how = if !oauth2.jwks_uri.is_empty() {
+        let endpoint = Endpoint::new(&oauth2.jwks_uri, &oauth2.ca_file, oauth2.timeout)?;
+        How::Published(Box::new(Published::new(endpoint, Duration::from_secs(60))))
+    } else if oauth2.introspection_url.is_empty() {
         How::Keys(Keys::new(&oauth2.keys)?)
     } else {
         How::Introspection(Box::new(Introspection {

@@ -1,7 +1,9 @@
 //! Tokens: signed by PyJWT and by the examples of the RFCs, and judged by an endpoint that the test plays.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-use culver_directory::oauth2::{Endpoint, How, Introspection, Keys, Mode, OAuth2, Providers, Rules};
+use culver_directory::oauth2::{
+    Endpoint, How, Introspection, Keys, Mode, OAuth2, Providers, Published, Rules,
+};
 use culver_directory::{CacheSettings, NotGood, Outage, TokenClaims, TokenVerifier as _};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -462,4 +464,78 @@ async fn tls_to_the_provider() {
     assert!(why.contains("not valid for name"), "{why}");
     let missing = Endpoint::new(&url, Path::new("/nonexistent"), Duration::from_secs(1));
     assert!(missing.err().unwrap().contains("/nonexistent"));
+}
+
+/// A JWK set by HTTP: fetched once, again for a key that is unknown, and believed while the provider is away.
+#[tokio::test]
+async fn keys_that_the_provider_publishes() {
+    let Some((folder, tokens)) = signed() else { return };
+    let set = |name: &str| Some(fs::read_to_string(folder.path().join(name)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/keys?tenant=7", listener.local_addr().unwrap());
+    let (body, asked) = (Arc::new(Mutex::new(set("jwks.json"))), Arc::new(AtomicUsize::new(0)));
+    let (told, count) = (body.clone(), asked.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut text, mut octets) = (stream.unwrap(), String::new(), [0; 4096]);
+            while !text.contains("\r\n\r\n") {
+                match stream.read(&mut octets) {
+                    Ok(n) if n > 0 => text.push_str(&String::from_utf8_lossy(&octets[..n])),
+                    _ => break,
+                }
+            }
+            assert!(text.starts_with("GET /keys?tenant=7 HTTP/1.1\r\n"), "{text}");
+            count.fetch_add(1, SeqCst);
+            let (status, body) = match &*told.lock().unwrap() {
+                Some(body) => ("200 OK", body.clone()),
+                None => ("503 Service Unavailable", String::new()),
+            };
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let by = |pace| {
+        let endpoint = Endpoint::new(&url, Path::new(""), Duration::from_secs(20)).unwrap();
+        let how = How::Published(Box::new(Published::new(endpoint, pace)));
+        Providers::new(vec![OAuth2::new("published", how, rules(), CACHE).unwrap()]).unwrap()
+    };
+    let anna = Ok("anna@example.org".to_owned());
+    let providers = by(Duration::ZERO);
+    // What is no token needs no keys.
+    for text in ["", "a.b.c", &tokens["none"]] {
+        assert!(owner(&providers, text).await.is_err());
+    }
+    assert_eq!(asked.load(SeqCst), 0);
+    for name in ["RS256", "PS512", "p256", "ed", "RS256 unnamed"] {
+        assert_eq!(owner(&providers, &tokens[name]).await, anna, "{name}");
+    }
+    assert!(owner(&providers, &tokens["small"]).await.unwrap_err().contains("signature is wrong"));
+    assert_eq!(asked.load(SeqCst), 1);
+    // An outage: the keys go on to count, and a key that is unknown may be a new one.
+    for broken in [None, Some("no JSON".to_owned()), Some("{\"keys\":[]}".to_owned())] {
+        *body.lock().unwrap() = broken;
+        let why = providers.verify(&tokens["two"]).await.unwrap_err().why;
+        assert!(why.starts_with("jwks_uri: "), "{why}");
+        assert_eq!(owner(&providers, &tokens["RS256"]).await, anna);
+    }
+    assert_eq!(asked.load(SeqCst), 4);
+    // The provider has another key now, and has withdrawn the first.
+    *body.lock().unwrap() = set("rotated.json");
+    assert_eq!(owner(&providers, &tokens["two"]).await, anna);
+    assert!(owner(&providers, &tokens["RS256"]).await.unwrap_err().contains("at jwks_uri"));
+    assert_eq!(asked.load(SeqCst), 6);
+
+    // Not for every token with a name of its own.
+    *body.lock().unwrap() = set("jwks.json");
+    asked.store(0, SeqCst);
+    let providers = by(Duration::from_secs(3600));
+    assert_eq!(owner(&providers, &tokens["RS256"]).await, anna);
+    for _ in 0..5 {
+        assert!(
+            owner(&providers, &tokens["two"])
+                .await
+                .unwrap_err()
+                .contains("no key \"two\" for RS256 at jwks_uri")
+        );
+    }
+    assert_eq!(asked.load(SeqCst), 1);
 }

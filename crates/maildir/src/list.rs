@@ -175,7 +175,7 @@ impl Core {
             }
             Err(e) => return Err(e),
         };
-        let now = stamp(&file.stat()?);
+        let now = stamp(&file.stat_when_opened()?);
         if now.matches(&self.list.stamp) {
             return Ok(ListNews::None);
         }

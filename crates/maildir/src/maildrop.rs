@@ -59,7 +59,8 @@ impl MaildirMailbox {
         let place = self.place();
         let mut fields = self.uidl.lock().clone();
         let at = place.clone();
-        let job = move |fs: &Fs| Dirs::open(fs, &at).and_then(|dirs| fields.refresh(&dirs)).map(|()| fields);
+        let job =
+            move |fs: &Fs| Dirs::open_control(fs, &at).and_then(|dir| fields.refresh(&dir)).map(|()| fields);
         let read = place.io.run(place.owner, job).await?;
         let fields = read.map_err(|e| place.failure("reading dovecot-uidlist", e))?;
         *self.uidl.lock() = fields.clone();

@@ -121,15 +121,14 @@ impl<'fs> Dirs<'fs> {
     /// Opens them; `new` and `cur` are made when they are missing. `NotFound`: the mailbox is not there.
     pub fn open(fs: &'fs Fs, place: &MailboxPlace) -> io::Result<Self> {
         let (root, mailbox) = Self::open_mailbox(fs, place)?;
-        let whole = place.root.join(&place.dir);
-        let control = if place.control == whole || place.control.as_os_str().is_empty() {
-            mailbox.clone()
-        } else if let Ok(below) = place.control.strip_prefix(&place.root) {
-            open_or_make(&root, below.as_os_str().as_bytes())?
-        } else {
-            fs.make_root(&place.control)?
-        };
+        let control = control_of(fs, place, &root, &mailbox)?;
         Ok(Self { new: mailbox.make_dir(b"new")?, cur: mailbox.make_dir(b"cur")?, mailbox, control })
+    }
+
+    /// Only where uidlist and keywords are.
+    pub fn open_control(fs: &'fs Fs, place: &MailboxPlace) -> io::Result<Dir<'fs>> {
+        let (root, mailbox) = Self::open_mailbox(fs, place)?;
+        control_of(fs, place, &root, &mailbox)
     }
 
     /// The account's root and the mailbox's own directory.
@@ -153,6 +152,21 @@ impl<'fs> Dirs<'fs> {
             crate::model::Folder::New => &self.new,
             crate::model::Folder::Cur => &self.cur,
         }
+    }
+}
+
+fn control_of<'fs>(
+    fs: &'fs Fs,
+    place: &MailboxPlace,
+    root: &Dir<'fs>,
+    mailbox: &Dir<'fs>,
+) -> io::Result<Dir<'fs>> {
+    if place.control.as_os_str().is_empty() || place.control == place.root.join(&place.dir) {
+        Ok(mailbox.clone())
+    } else if let Ok(below) = place.control.strip_prefix(&place.root) {
+        open_or_make(root, below.as_os_str().as_bytes())
+    } else {
+        fs.make_root(&place.control)
     }
 }
 

@@ -9,11 +9,11 @@
 use crate::core::stamp;
 use crate::filename::{self, Kind};
 use crate::model::Stamp;
-use crate::place::{Dirs, MailboxPlace};
+use crate::place::MailboxPlace;
 use crate::uidlist::{self, Health, Version};
 use culver_base::{Uid, UidValidity, UidlFormat};
 use culver_store::StoredId;
-use culver_store::io::Fs;
+use culver_store::io::{Dir, Fs};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -37,8 +37,8 @@ pub struct Fields {
 
 impl Fields {
     /// Reads what is new. Without a uidlist there is nothing.
-    pub fn refresh(&mut self, dirs: &Dirs<'_>) -> io::Result<()> {
-        let file = match dirs.control.open_file(uidlist::NAME) {
+    pub fn refresh(&mut self, control: &Dir<'_>) -> io::Result<()> {
+        let file = match control.open_file(uidlist::NAME) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 *self = Self::default();
@@ -46,7 +46,7 @@ impl Fields {
             }
             Err(e) => return Err(e),
         };
-        let now = stamp(&file.stat()?);
+        let now = stamp(&file.stat_when_opened()?);
         if self.stamp.ino != 0 && self.stamp.settled && now.matches(&self.stamp) {
             return Ok(());
         }

@@ -24,6 +24,9 @@ section! {
         /// Files with the keys that sign tokens (JWT): JWK sets (`.json`), public keys or certificates (`.pem`), a shared secret
         /// (`.secret`). They are read again when they change.
         keys: Vec<PathBuf> = Vec::new(), Restart, "[\"/etc/culver/jwks.json\"]";
+        /// Where the provider publishes its keys as a JWK set (`jwks_uri` of its description). They are fetched again when a token names one
+        /// that is unknown, once a minute at most. While it does not answer, keys fetched earlier go on to count.
+        jwks_uri: String = String::new(), Restart, "\"https://id.example.org/jwks.json\"";
         /// The provider's introspection endpoint (RFC 7662).
         introspection_url: String = String::new(), Restart, "\"https://id.example.org/introspect\"";
         /// How it is asked, as Dovecot's setting of that name: `post` (RFC 7662), `auth` or `get`.

@@ -29,7 +29,7 @@ const RSA: &[Algorithm] = &[
 const PRIVATE: &str = "it has a private key, which has no place here: give the public one alone";
 
 /// A key and what it is good for.
-struct Key {
+pub(super) struct Key {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
@@ -87,33 +87,15 @@ impl Files {
         if self.looked.elapsed() >= FRESH {
             self.look();
         }
-        let token = Token::parse(token)?;
-        if self.candidates(&token).next().is_none() {
+        let parsed = Token::parse(token)?;
+        if candidates(self.keys(), &parsed).next().is_none() {
             self.look();
         }
-        let mut tried = false;
-        for key in self.candidates(&token) {
-            tried = true;
-            let signed = token.signed.as_bytes();
-            if jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm)
-                .unwrap_or(false)
-            {
-                return json(token.payload).ok_or_else(|| "what it says is no JSON object".to_owned());
-            }
-        }
-        let of = token.kid.map(|kid| format!(" {}", shown(&kid))).unwrap_or_default();
-        Err(match tried {
-            true => "its signature is wrong".to_owned(),
-            false => format!("there is no key{of} for {:?} in the files", token.algorithm),
-        })
+        open_with(|| self.keys(), token, "in the files")
     }
 
-    fn candidates(&self, token: &Token<'_>) -> impl Iterator<Item = &Key> {
-        self.files.iter().flat_map(|file| &file.keys).filter(|key| {
-            // RFC 7515 §4.1.4: a hint. Keys without a name may have signed any token.
-            let named = key.kid.is_none() || token.kid.is_none() || key.kid == token.kid;
-            named && key.algorithms.contains(&token.algorithm)
-        })
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.files.iter().flat_map(|file| &file.keys)
     }
 
     /// Reads files that have changed. One that cannot be read leaves the keys as they were.
@@ -133,8 +115,42 @@ impl Files {
     }
 }
 
+/// The keys that may have signed this token.
+pub(super) fn candidates<'k>(
+    keys: impl Iterator<Item = &'k Key>,
+    token: &Token<'_>,
+) -> impl Iterator<Item = &'k Key> {
+    keys.filter(|key| {
+        // RFC 7515 §4.1.4: a hint. Keys without a name may have signed any token.
+        let named = key.kid.is_none() || token.kid.is_none() || key.kid == token.kid;
+        named && key.algorithms.contains(&token.algorithm)
+    })
+}
+
+/// The claims of a token that one of these keys has signed.
+pub(super) fn open_with<'k, I: Iterator<Item = &'k Key>>(
+    keys: impl Fn() -> I,
+    token: &str,
+    place: &str,
+) -> Result<Map<String, Value>, String> {
+    let token = Token::parse(token)?;
+    let mut tried = false;
+    for key in candidates(keys(), &token) {
+        tried = true;
+        let signed = token.signed.as_bytes();
+        if jsonwebtoken::crypto::verify(token.signature, signed, &key.key, token.algorithm).unwrap_or(false) {
+            return json(token.payload).ok_or_else(|| "what it says is no JSON object".to_owned());
+        }
+    }
+    let of = token.kid.map(|kid| format!(" {}", shown(&kid))).unwrap_or_default();
+    Err(match tried {
+        true => "its signature is wrong".to_owned(),
+        false => format!("there is no key{of} for {:?} {place}", token.algorithm),
+    })
+}
+
 /// The parts of a compact JWS (RFC 7515 §7.1).
-struct Token<'a> {
+pub(super) struct Token<'a> {
     signed: &'a str,
     payload: &'a str,
     signature: &'a str,
@@ -143,7 +159,7 @@ struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    fn parse(token: &'a str) -> Result<Self, String> {
+    pub(super) fn parse(token: &'a str) -> Result<Self, String> {
         let no = || "it is no signed JWT (RFC 7519)".to_owned();
         let (signed, signature) = token.rsplit_once('.').ok_or_else(no)?;
         let (header, payload) = signed.split_once('.').ok_or_else(no)?;
@@ -194,7 +210,7 @@ fn read(path: &Path) -> Result<Vec<Key>, String> {
 }
 
 /// A JWK set (RFC 7517 §5), or one JWK. Keys for something else, or of kinds that are unknown, are passed over.
-fn jwk_set(octets: &[u8]) -> Result<Vec<Key>, String> {
+pub(super) fn jwk_set(octets: &[u8]) -> Result<Vec<Key>, String> {
     let set: Value = serde_json::from_slice(octets).map_err(|why| why.to_string())?;
     let list = match set.get("keys").and_then(Value::as_array) {
         Some(list) => &list[..],

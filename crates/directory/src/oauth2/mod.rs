@@ -1,15 +1,17 @@
 //! Providers of tokens (OAuth 2.0, OpenID Connect): is this token good, and whose is it?
 //!
-//! A provider's tokens are checked here by its keys ([`Keys`]), or it is asked ([`Introspection`]). What a token claims is then
+//! A provider's tokens are checked here by its keys (from files, [`Keys`], or as it publishes them, [`Published`]), or it is asked ([`Introspection`]). What a token claims is then
 //! held against the configuration: who issued it, for whom, for what, and when. A provider that cannot be asked is an outage; a
 //! token is never refused for that. Answers of providers are remembered for a moment, but not beyond the token's end.
 
 mod introspection;
 mod keys;
+mod published;
 
 pub use crate::http::Endpoint;
 pub use introspection::{Introspection, Mode};
 pub use keys::Keys;
+pub use published::Published;
 
 use crate::token::NotGood;
 use crate::{CacheSettings, Login, Outage, TokenClaims, TokenVerifier};
@@ -27,6 +29,8 @@ const LEEWAY: i64 = 60;
 pub enum How {
     /// By their signatures.
     Keys(Keys),
+    /// The same, with keys from the provider.
+    Published(Box<Published>),
     /// By asking.
     Introspection(Box<Introspection>),
 }
@@ -81,6 +85,11 @@ impl OAuth2 {
         let endpoint = match &self.how {
             How::Keys(keys) => {
                 let opened = keys.open(token).await;
+                let judged = opened.and_then(|claims| self.rules.judge(&claims, now(), Needs::End));
+                return Ok(judged.map_err(NotGood));
+            }
+            How::Published(keys) => {
+                let opened = keys.open(token).await.map_err(|why| Outage::new(&self.name, why))?;
                 let judged = opened.and_then(|claims| self.rules.judge(&claims, now(), Needs::End));
                 return Ok(judged.map_err(NotGood));
             }
