@@ -25,7 +25,7 @@ use culver_store::{Appended, Refusal};
 
 /// A message ready to be put in place.
 pub struct Ready {
-    /// Its file.
+    /// Its file, synced with its date.
     pub staged: Staged,
     /// Its flags.
     pub flags: Vec<Flag>,
@@ -168,18 +168,9 @@ impl Core {
     ) -> Result<Op> {
         let (flags, _) = self.bits_of(&ready.flags, added);
         let fail = |e| self.failure("storing a message", e);
-        match ready.date {
-            Some(date) => {
-                ready
-                    .staged
-                    .file
-                    .set_mtime(Timestamp { seconds: date.unix, nanoseconds: 0 })
-                    .map_err(fail)?;
-            }
-            // What will be read from the file later, exactly.
-            None => {
-                ready.date = Some(InternalDate::utc(ready.staged.file.stat().map_err(fail)?.mtime.seconds))
-            }
+        if ready.date.is_none() {
+            // What will be read from the file later, exactly. A date that was given the file has got before it was synced.
+            ready.date = Some(InternalDate::utc(ready.staged.file.stat().map_err(fail)?.mtime.seconds));
         }
         let plain = flags.system.is_empty() && flags.keywords.0 == 0;
         let base = self.place.settings.base(ready.staged.sizes);

@@ -13,14 +13,14 @@ use crate::list::Reserves;
 use crate::model::{Names, Op};
 use crate::open::Begin;
 use crate::place::{FlagWrites, MailboxPlace};
-use crate::spool::Staged;
+use crate::spool::{Spun, Staged};
 use crate::state::State;
 use crate::sync::{Attempt, Force};
 use crate::transfer;
 use crate::visit::Batch;
 use crate::watch::{Pending, Watches};
 use async_trait::async_trait;
-use culver_base::{Keyword, SystemFlags, Uid, UidSet, UidlFormat};
+use culver_base::{InternalDate, Keyword, SystemFlags, Uid, UidSet, UidlFormat};
 use culver_snapshot::{Presence, Snapshot};
 use culver_store::io::Fs;
 use culver_store::{
@@ -249,6 +249,14 @@ impl MaildirMailbox {
         }
     }
 
+    /// With the date that it was given after it was written.
+    async fn dated(&self, staged: Staged, date: Option<InternalDate>) -> Result<Staged> {
+        let Some(date) = date else { return Ok(staged) };
+        let place = self.place();
+        let dated = place.io.run(place.owner, move |_| staged.date_later(date).map(|()| staged)).await?;
+        dated.map_err(|e| place.failure("writing a message to tmp", e))
+    }
+
     /// Brings the bytes of new messages to `tmp`.
     async fn stage(&self, messages: Vec<NewMessage>) -> Result<Request> {
         let place = self.place();
@@ -257,24 +265,29 @@ impl MaildirMailbox {
             let staged = match message.body {
                 Spooled::Memory(octets) => {
                     let at = place.clone();
-                    let staged = place.io.run(place.owner, move |fs| Staged::write(fs, &at, &octets)).await?;
+                    let date = message.internal_date;
+                    let written = move |fs: &Fs| Staged::write(fs, &at, &octets, date);
+                    let staged = place.io.run(place.owner, written).await?;
                     staged.map_err(|e| place.failure("writing a message to tmp", e))?
                 }
                 Spooled::Shared(shared) => {
                     let at = place.clone();
                     let staged =
                         place.io.run(place.owner, move |fs| crate::shared::stage(fs, &at, &shared)).await?;
-                    staged.map_err(|e| place.failure("writing a message to tmp", e))?
+                    let staged = staged.map_err(|e| place.failure("writing a message to tmp", e))?;
+                    self.dated(staged, message.internal_date).await?
                 }
-                Spooled::Engine { file, .. } => match file.downcast::<Staged>() {
-                    Ok(staged) => *staged,
-                    Err(_) => {
+                Spooled::Engine { file, .. } => {
+                    let Ok(spun) = file.downcast::<Spun>() else {
                         return Err(Refusal::Cannot(
                             "The message was spooled for another kind of storage".into(),
                         )
                         .into());
-                    }
-                },
+                    };
+                    let (at, date) = (place.clone(), message.internal_date);
+                    let staged = place.io.run(place.owner, move |fs| spun.settle(fs, &at, date)).await?;
+                    staged.map_err(|e| place.failure("writing a message to tmp", e))?
+                }
             };
             ready.push(Ready { staged, flags: message.flags, date: message.internal_date });
         }

@@ -4,7 +4,8 @@
 //! LF stays. Both sizes are counted on the way, so that nothing has to be read again.
 //!
 //! Octets are gathered to [`CHUNK`] before a job writes them. The first failure is kept and told at the end;
-//! what comes after it is swallowed.
+//! what comes after it is swallowed. What is gathered at the end, all of a short message, is written by APPEND itself
+//! ([`Spun`]): the file gets its date before its one sync, or the date would not outlast a power failure.
 
 use crate::cache::record::Draft;
 use crate::content::Content;
@@ -14,7 +15,8 @@ use crate::place::{Dirs, MailboxPlace};
 use crate::visit::draft;
 use async_trait::async_trait;
 use bytes::Bytes;
-use culver_store::io::{File, Fs};
+use culver_base::InternalDate;
+use culver_store::io::{File, Fs, Timestamp};
 use culver_store::{Failure, Spool, Spooled};
 use std::io;
 use std::sync::Arc;
@@ -113,9 +115,17 @@ impl Staged {
         Ok(Self { name, sizes: Sizes::default(), file, place: place.clone(), placed: false, draft: None })
     }
 
-    /// A whole message at once, synced.
-    pub fn write(fs: &Fs, place: &Arc<MailboxPlace>, octets: &[u8]) -> io::Result<Self> {
-        Self::write_known(fs, place, b"", octets, None)
+    /// A whole message at once, synced with its date, if one was given.
+    pub fn write(
+        fs: &Fs,
+        place: &Arc<MailboxPlace>,
+        octets: &[u8],
+        date: Option<InternalDate>,
+    ) -> io::Result<Self> {
+        let (mut form, mut gathered) = (ToStored::default(), Vec::with_capacity(octets.len()));
+        form.push(octets, &mut gathered);
+        form.finish(&mut gathered);
+        Spun { staged: None, gathered, sizes: form.sizes() }.settle(fs, place, date)
     }
 
     /// `head`, then `octets`, synced. What is known of the message already is not looked for again.
@@ -140,6 +150,17 @@ impl Staged {
             known => this.draft = known,
         }
         Ok(this)
+    }
+
+    /// INTERNALDATE is the file's mtime. It lasts once the file is synced after this.
+    fn set_date(&self, date: Option<InternalDate>) -> io::Result<()> {
+        date.map_or(Ok(()), |date| self.file.set_mtime(Timestamp { seconds: date.unix, nanoseconds: 0 }))
+    }
+
+    /// The date of a message that was synced while it was not known.
+    pub fn date_later(&self, date: InternalDate) -> io::Result<()> {
+        self.set_date(Some(date))?;
+        self.file.sync()
     }
 }
 
@@ -180,22 +201,15 @@ impl MaildirSpool {
         Self { place, staged: None, form: ToStored::default(), gathered: Vec::new(), failure: None }
     }
 
-    async fn flush(&mut self, sync: Sync) -> Result<()> {
+    async fn flush(&mut self) -> Result<()> {
         let octets = std::mem::take(&mut self.gathered);
         let (staged, place) = (self.staged.take(), self.place.clone());
-        let whole = staged.is_none() && sync == Sync::Yes;
         let job = move |fs: &Fs| {
             let mut staged = match staged {
                 Some(s) => s,
                 None => Staged::create(fs, &place)?,
             };
-            if whole {
-                staged.learn(&octets);
-            }
             staged.file.write_all(&octets)?;
-            if sync == Sync::Yes {
-                staged.file.sync()?;
-            }
             Ok(staged)
         };
         let done: io::Result<Staged> = self.place.io.run(self.place.owner, job).await?;
@@ -204,10 +218,36 @@ impl MaildirSpool {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    Yes,
-    No,
+/// What a spool has become: the end of the message is in memory, all of a short one. It is written with the date of the
+/// message, which nobody knew before, and synced once.
+pub struct Spun {
+    staged: Option<Staged>,
+    gathered: Vec<u8>,
+    sizes: Sizes,
+}
+
+impl Spun {
+    /// Writes what is left, to the `tmp` of this mailbox when nothing was written before.
+    pub fn settle(
+        self,
+        fs: &Fs,
+        place: &Arc<MailboxPlace>,
+        date: Option<InternalDate>,
+    ) -> io::Result<Staged> {
+        let mut staged = match self.staged {
+            Some(staged) => staged,
+            None => {
+                let mut staged = Staged::create(fs, place)?;
+                staged.learn(&self.gathered);
+                staged
+            }
+        };
+        staged.file.write_all(&self.gathered)?;
+        staged.set_date(date)?;
+        staged.file.sync()?;
+        staged.sizes = self.sizes;
+        Ok(staged)
+    }
 }
 
 #[async_trait]
@@ -218,7 +258,7 @@ impl Spool for MaildirSpool {
         }
         self.form.push(&octets, &mut self.gathered);
         if self.gathered.len() >= CHUNK
-            && let Err(failure) = self.flush(Sync::No).await
+            && let Err(failure) = self.flush().await
         {
             self.failure = Some(failure);
             self.gathered = Vec::new();
@@ -230,13 +270,12 @@ impl Spool for MaildirSpool {
             return Err(failure);
         }
         self.form.finish(&mut self.gathered);
-        self.flush(Sync::Yes).await?;
-        let sizes = self.form.sizes();
-        let Some(mut staged) = self.staged.take() else {
-            return Err(self.place.failure("writing a message to tmp", io::ErrorKind::NotFound.into()));
+        let spun = Spun {
+            staged: self.staged.take(),
+            gathered: std::mem::take(&mut self.gathered),
+            sizes: self.form.sizes(),
         };
-        staged.sizes = sizes;
-        Ok(Spooled::Engine { size: self.form.wire, file: Box::new(staged) })
+        Ok(Spooled::Engine { size: self.form.wire, file: Box::new(spun) })
     }
 }
 

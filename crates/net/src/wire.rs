@@ -1,14 +1,18 @@
 //! A session's two directions: bytes that came and were not yet used, and answers that wait to be sent.
 //!
 //! A session that waits owns no buffers: both are given back before the wait, and the wait itself holds none.
-//! Sending waits for the client, so a slow one stops the reading of files, never anybody else.
+//! Sending waits for the client, so a slow one stops the reading of files, never anybody else. One that takes nothing at all
+//! for [`STALLED`] is given up: whoever stops reading would hold session and locks for as long as TCP is kept alive.
 
 use crate::stream::Stream;
 use crate::tls::TlsAcceptor;
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// Who takes no octet of an answer for so long is given up, as by Dovecot.
+pub const STALLED: Duration = Duration::from_secs(5 * 60);
 /// Answers are sent once so many bytes of them wait.
 const SEND_AT: usize = 32 * 1024;
 /// What one read takes at most, if nobody says otherwise.
@@ -29,6 +33,8 @@ pub struct Wire {
     pub sent: u64,
     /// What one read takes at most.
     read: usize,
+    /// Was the peer given up?
+    stalled: bool,
 }
 
 impl Wire {
@@ -41,6 +47,7 @@ impl Wire {
             received: 0,
             sent: 0,
             read: READ,
+            stalled: false,
         }
     }
 
@@ -119,7 +126,28 @@ impl Wire {
     pub async fn flush(&mut self) -> io::Result<()> {
         self.write_out().await?;
         self.out.shrink_to(SEND_AT);
-        self.connected()?.flush().await
+        let flushed = tokio::time::timeout(STALLED, self.connected()?.flush()).await;
+        flushed.unwrap_or_else(|_| self.give_up())
+    }
+
+    /// Writes all of it, as long as the peer goes on taking some.
+    async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            match tokio::time::timeout(STALLED, self.connected()?.write(rest)).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => rest = &rest[taken?..],
+                Err(_) => return self.give_up(),
+            }
+        }
+        self.sent += octets.len() as u64;
+        Ok(())
+    }
+
+    fn give_up(&mut self) -> io::Result<()> {
+        self.stalled = true;
+        let why = format!("The client took no octet of an answer for {} minutes", STALLED.as_secs() / 60);
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
     async fn write_out(&mut self) -> io::Result<()> {
@@ -127,8 +155,7 @@ impl Wire {
             return Ok(());
         }
         let out = std::mem::take(&mut self.out);
-        self.connected()?.write_all(&out).await?;
-        self.sent += out.len() as u64;
+        self.write_all(&out).await?;
         self.out = out;
         self.out.clear();
         Ok(())
@@ -151,9 +178,7 @@ impl Wire {
             return Ok(());
         }
         self.write_out().await?;
-        self.connected()?.write_all(octets).await?;
-        self.sent += octets.len() as u64;
-        Ok(())
+        self.write_all(octets).await
     }
 
     /// Gives the send buffer back before a wait.
@@ -165,9 +190,12 @@ impl Wire {
 
     /// Says goodbye to the stream; errors do not matter any more.
     pub async fn close(&mut self) {
+        if self.stalled {
+            return;
+        }
         let _ = self.flush().await;
         if let Ok(stream) = self.connected() {
-            let _ = stream.shutdown().await;
+            let _ = tokio::time::timeout(STALLED, stream.shutdown()).await;
         }
     }
 

@@ -69,8 +69,9 @@ pub fn service(settings: &Settings, lasting: &Lasting, auth: Arc<Auth>) -> Arc<P
 mod tests {
     use super::super::Parts;
     use crate::system::Helpers;
-    use culver_events::{Event, Events};
+    use culver_events::{Event, Events, Recorded};
     use culver_net::{Encryption, Front, Listener, Stopper, Tasks, accept};
+    use std::io::Write as _;
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -96,54 +97,92 @@ mod tests {
         }
     }
 
+    /// A server with one account and these messages.
+    struct Running {
+        parts: Parts,
+        address: std::net::SocketAddr,
+        heard: Recorded,
+        _stopper: Stopper,
+        _temp: tempfile::TempDir,
+    }
+
+    impl Running {
+        fn new(messages: &[(&str, u64)]) -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            let at = temp.path().display();
+            let maildir = temp.path().join("mail/Maildir");
+            for folder in ["new", "cur", "tmp"] {
+                std::fs::create_dir_all(maildir.join(folder)).unwrap();
+            }
+            for (name, size) in messages {
+                let mut file = std::fs::File::create(maildir.join("new").join(name)).unwrap();
+                file.write_all(b"Subject: x\n\nx\n").unwrap();
+                file.set_len(*size).unwrap();
+            }
+            let users = "anna@example.org:{PLAIN}pass::::::userdb_mail=maildir:~/Maildir\n";
+            std::fs::write(temp.path().join("users"), users).unwrap();
+            let text = format!(
+                "state_dir = \"{at}/state\"\nmail.roots = [\"{at}\"]\npop3.lock_session = true\n[[directory]]\n\
+                 source = \"passwd-file\"\npath = \"{at}/users\"\nhome = \"{at}/mail\"\n"
+            );
+            let parsed = culver_config::parse(&text);
+            assert!(!parsed.has_errors(), "{:?}", parsed.problems);
+            let (events, heard) = Events::recorder();
+            let parts = Parts::build(&parsed.settings, Helpers::default(), None, events.clone()).unwrap();
+            let stopper = Stopper::new();
+            let front = Front {
+                tls: None,
+                tasks: Tasks::new(events.clone()),
+                events,
+                shutdown: stopper.shutdown(),
+                room: Arc::new(tokio::sync::Semaphore::new(10)),
+            };
+            let listener =
+                Listener::bind("pop3", Encryption::OnRequest, "127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.tcp_address().unwrap();
+            front.tasks.spawn("pop3", accept(listener, parts.service("pop3").unwrap(), front.clone()));
+            Self { parts, address, heard, _stopper: stopper, _temp: temp }
+        }
+
+        /// Why the first maildrop was closed, and how many messages were deleted.
+        fn closed(&self) -> Option<(String, u64)> {
+            self.heard.take().into_iter().find_map(|event| match event {
+                Event::MaildropClosed { why, counts, .. } => Some((why, counts.deleted as u64)),
+                _ => None,
+            })
+        }
+
+        /// Is the account's maildrop free, with so many messages in it?
+        async fn is_free_with(&self, messages: &str) {
+            let mut again = Client::log_in(self.address).await;
+            assert!(again.1.starts_with("+OK"), "{}", again.1);
+            let stat = again.0.say("STAT").await;
+            assert!(stat.starts_with(&format!("+OK {messages} ")), "{stat}");
+            assert!(again.0.say("QUIT").await.starts_with("+OK"));
+        }
+
+        async fn is_in_use(&self) {
+            let (mut other, answer) = Client::log_in(self.address).await;
+            assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
+            assert!(other.say("QUIT").await.starts_with("+OK"));
+        }
+    }
+
+    /// The clock is moved while nothing is under way, and runs while something is.
+    async fn pass(seconds: u64) {
+        pause();
+        advance(Duration::from_secs(seconds)).await;
+        resume();
+    }
+
     /// RFC 1939 §3: at least 10 minutes, and then no UPDATE state and no word to the client.
     #[tokio::test]
     async fn a_session_without_commands_ends_without_update() {
-        let temp = tempfile::tempdir().unwrap();
-        let at = temp.path().display();
-        std::fs::create_dir_all(temp.path().join("mail/Maildir/new")).unwrap();
-        std::fs::create_dir_all(temp.path().join("mail/Maildir/cur")).unwrap();
-        std::fs::create_dir_all(temp.path().join("mail/Maildir/tmp")).unwrap();
-        for name in ["1.a", "2.a"] {
-            std::fs::write(temp.path().join("mail/Maildir/new").join(name), "Subject: x\n\nx\n").unwrap();
-        }
-        std::fs::write(
-            temp.path().join("users"),
-            "anna@example.org:{PLAIN}pass::::::userdb_mail=maildir:~/Maildir\n",
-        )
-        .unwrap();
-        let text = format!(
-            "state_dir = \"{at}/state\"\nmail.roots = [\"{at}\"]\npop3.lock_session = true\n[[directory]]\n\
-             source = \"passwd-file\"\npath = \"{at}/users\"\nhome = \"{at}/mail\"\n"
-        );
-        let parsed = culver_config::parse(&text);
-        assert!(!parsed.has_errors(), "{:?}", parsed.problems);
-        let (events, heard) = Events::recorder();
-        let parts = Parts::build(&parsed.settings, Helpers::default(), None, events.clone()).unwrap();
-        let stopper = Stopper::new();
-        let front = Front {
-            tls: None,
-            tasks: Tasks::new(events.clone()),
-            events,
-            shutdown: stopper.shutdown(),
-            room: Arc::new(tokio::sync::Semaphore::new(10)),
-        };
-        let listener = Listener::bind("pop3", Encryption::OnRequest, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.tcp_address().unwrap();
-        front.tasks.spawn("pop3", accept(listener, parts.service("pop3").unwrap(), front.clone()));
-
-        let (mut client, answer) = Client::log_in(address).await;
+        let running = Running::new(&[("1.a", 14), ("2.a", 14)]);
+        let (mut client, answer) = Client::log_in(running.address).await;
         assert!(answer.starts_with("+OK"), "{answer}");
         assert!(client.say("DELE 1").await.starts_with("+OK"));
-        let (mut other, answer) = Client::log_in(address).await;
-        assert!(answer.starts_with("-ERR [IN-USE]"), "{answer}");
-        assert!(other.say("QUIT").await.starts_with("+OK"));
-        // The clock is moved while nothing is under way, and runs while something is.
-        let pass = async |seconds: u64| {
-            pause();
-            advance(Duration::from_secs(seconds)).await;
-            resume();
-        };
+        running.is_in_use().await;
         // A command begins the ten minutes anew.
         for _ in 0..2 {
             pass(9 * 60 + 50).await;
@@ -154,16 +193,45 @@ mod tests {
         client.0.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"", "nothing is said");
         // The lock is free once the session has gone, and both messages are there.
-        let mut again = Client::log_in(address).await;
-        assert!(again.1.starts_with("+OK"), "{}", again.1);
-        let stat = again.0.say("STAT").await;
-        assert!(stat.starts_with("+OK 2 "), "{stat}");
-        let ended = heard.take().into_iter().find_map(|event| match event {
-            Event::MaildropClosed { why, counts, .. } => Some((why, counts.deleted)),
-            _ => None,
-        });
-        assert_eq!(ended, Some(("Inactivity".to_owned(), 0)));
-        assert!(again.0.say("QUIT").await.starts_with("+OK"));
-        parts.close().await;
+        running.is_free_with("2").await;
+        assert_eq!(running.closed(), Some(("Inactivity".to_owned(), 0)));
+        running.parts.close().await;
+    }
+
+    /// Who asks for a message and does not read it holds the maildrop for five minutes, not for ever.
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_given_up() {
+        let size = 64 << 20;
+        let running = Running::new(&[("1.a", size), ("2.a", 14)]);
+        let (mut client, answer) = Client::log_in(running.address).await;
+        assert!(answer.starts_with("+OK"), "{answer}");
+        assert!(client.say("DELE 2").await.starts_with("+OK"));
+        assert!(client.say("RETR 1").await.starts_with("+OK"));
+        // Reading some of it is enough to be waited for.
+        let mut some = vec![0; 16 << 20];
+        for _ in 0..2 {
+            pass(4 * 60).await;
+            client.0.read_exact(&mut some).await.unwrap();
+        }
+        running.is_in_use().await;
+        // How far the server has got by now nobody can see: once it waits, this ends it.
+        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        let closed = loop {
+            pass(5 * 60 + 1).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            if let Some(closed) = running.closed() {
+                break closed;
+            }
+            assert!(std::time::Instant::now() < patience);
+        };
+        assert!(closed.0.contains("took no octet of an answer for 5 minutes"), "{}", closed.0);
+        assert_eq!(closed.1, 0);
+        let mut rest = Vec::new();
+        let _ = client.0.read_to_end(&mut rest).await;
+        assert!(rest.len() + 2 * some.len() < usize::try_from(size).unwrap());
+        running.is_free_with("2").await;
+        running.parts.close().await;
     }
 }

@@ -67,7 +67,8 @@ const ONCE_WRONG: &[u64] = &[
     // The model: what was expunged may come back with a power loss also to a mailbox whose UIDVALIDITY could not be recorded.
     47477,
     // The model: an expunged message that comes back with a power loss has the flags of its name; the index has forgotten it.
-    4050,
+    4050, // The date of an appended message was set after its file had been synced.
+    60216,
 ];
 
 fn number_of(variable: &str) -> Option<u64> {
