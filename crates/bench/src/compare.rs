@@ -60,11 +60,12 @@ fn page(tables: &str, plan: &Plan, program: &Path, command: &str, source: &str, 
     let count = 1 + models.count();
     format!(
         "# Culver beside Dovecot\n\n\
-         Printed by `{command}`. Both servers run on one machine in turns, {} rounds of each workload, and the median \
+         Printed by `{command}` (`ARGS=\"--rounds N\"` for more rounds than 3). Both servers run on one machine in turns, {} rounds of each workload, and the median \
          counts. The mailbox that is read holds {} messages. Unless a workload's name says otherwise both have seen \
          it before. Machines are noisy, so what decides is the CPU time of the server for one operation ({}), \
          as a ratio within one run: above 1 Culver needs less. Dovecot is set up as someone would who knows it \
-         (`TUNED` in crates/testkit/src/peer.rs).{}\n\n\
+         (`TUNED` in crates/testkit/src/peer.rs): its sleeping sessions share one process, which \
+         idle-memory shows as nothing.{}\n\n\
          {count} x {model}; Linux {}; {}; Dovecot {}.\n\n{tables}",
         plan.rounds,
         plan.sizes.messages,
