@@ -29,6 +29,9 @@ pub enum AdminError {
     /// A source of accounts does not answer.
     #[error(transparent)]
     Outage(#[from] culver_directory::Outage),
+    /// Some sources did not name their accounts.
+    #[error("Accounts are missing in this list: {0}")]
+    NotListed(String),
     /// No random numbers, or no JSON: never seen.
     #[error("{0} failed: try again")]
     Internal(&'static str),

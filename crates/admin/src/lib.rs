@@ -19,4 +19,6 @@ pub use error::AdminError;
 pub use password::{AskPassword, Terminal};
 pub use quota::QuotaCommand;
 pub use route::{ActionArgs, RouteCommand, add_route, change_route, run_route};
-pub use user::{ChangeArgs, Or, PasswordArgs, Right, Scheme, UserCommand, run_user, run_user_asking};
+pub use user::{
+    ChangeArgs, Or, PasswordArgs, Right, Scheme, UserCommand, list_all_users, run_user, run_user_asking,
+};

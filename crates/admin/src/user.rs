@@ -5,7 +5,7 @@ use crate::app_password::{self, AppPasswordCommand};
 use crate::password::{AskPassword, Terminal, check, in_file};
 use culver_auth::scheme::{Make, Stored, make};
 use culver_directory::builtin::{Builtin, Changes, Master, NewUser, User, What};
-use culver_directory::{Login, MailLocation, Names, QuotaLimits, Switch};
+use culver_directory::{Directory, Login, MailLocation, Names, QuotaLimits, Switch};
 use culver_sasl::scram;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -46,6 +46,9 @@ pub enum UserCommand {
         /// Only this domain.
         #[arg(long)]
         domain: Option<String>,
+        /// Those of all sources, each with the source that has it.
+        #[arg(long)]
+        all: bool,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -279,6 +282,42 @@ pub fn run_user(command: &UserCommand, builtin: &Builtin) -> Result<String, Admi
     run_user_asking(command, builtin, &mut Terminal)
 }
 
+/// The accounts of all sources. Gives what to print, and what is to be said of sources that named none.
+pub async fn list_all_users(
+    domain: Option<&str>,
+    as_json: bool,
+    directory: &Directory,
+) -> (String, Result<(), AdminError>) {
+    let (mut users, mut silent) = (Vec::new(), Vec::new());
+    for (source, names) in directory.listing().await {
+        match names {
+            Ok(mut names) => {
+                names.sort_unstable();
+                users.extend(names.into_iter().map(|name| (name, source.clone())));
+            }
+            Err(why) => silent.push(why.to_string()),
+        }
+    }
+    if let Some(domain) = domain {
+        let domain = domain.to_lowercase();
+        users.retain(|(name, _)| name.rsplit('@').next() == Some(domain.as_str()));
+    }
+    let text = if as_json {
+        let row = |(user, source): &(String, String)| json!({ "user": user, "source": source });
+        Value::Array(users.iter().map(row).collect()).to_string()
+    } else if users.is_empty() {
+        "There are no accounts".to_owned()
+    } else {
+        let mut table = table(["User", "Source"]);
+        for (user, source) in users {
+            table.add_row([user, source]);
+        }
+        table.to_string()
+    };
+    let whole = if silent.is_empty() { Ok(()) } else { Err(AdminError::NotListed(silent.join("; "))) };
+    (text, whole)
+}
+
 /// Does it, asking elsewhere for passwords.
 ///
 /// # Errors
@@ -304,7 +343,7 @@ pub fn run_user_asking(
             };
             Ok(told(json, &name, format!("Added {name}")))
         }
-        UserCommand::List { domain, json } => {
+        UserCommand::List { domain, json, all: _ } => {
             let mut users = builtin.users()?;
             if let Some(domain) = domain {
                 let end = format!("@{}", builtin.primary_domain(domain)?);

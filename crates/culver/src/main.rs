@@ -22,8 +22,13 @@ mod system;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use culver_admin::UserCommand;
+use culver_config::Settings;
+use culver_directory::Directory;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 /// Gives pages back after bursts, which glibc's does not: a server lives for months.
 #[global_allocator]
@@ -53,7 +58,7 @@ enum Command {
     /// Prepare the way back to Dovecot.
     Release(migrate::release::Arguments),
     /// Accounts of the built-in directory.
-    User(WithConfig<culver_admin::UserCommand>),
+    User(WithConfig<UserCommand>),
     /// Domains of the built-in directory.
     Domain(WithConfig<culver_admin::DomainCommand>),
     /// Quotas: limits, usage, and who is over.
@@ -115,6 +120,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// All sources of accounts, for a command, and what they run on.
+fn all_sources(settings: &Settings) -> Result<(Runtime, Arc<Directory>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let directory = {
+        let _entered = runtime.enter();
+        parts::directory(settings)?
+    };
+    Ok((runtime, directory))
+}
+
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         // These have exit codes of their own.
@@ -130,6 +145,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Adopt(arguments) => migrate::adopt::run(&arguments)?,
         Command::Release(arguments) => migrate::release::run(&arguments)?,
         Command::User(with) => {
+            if let UserCommand::List { domain, all: true, json } = &with.command {
+                let (runtime, directory) = all_sources(&config_command::read(&with.config)?.settings)?;
+                let listed = culver_admin::list_all_users(domain.as_deref(), *json, &directory);
+                let (text, whole) = runtime.block_on(listed);
+                println!("{text}");
+                whole?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let directory = with.directory()?;
             println!("{}", culver_admin::run_user(&with.command, &directory)?);
         }
@@ -137,11 +160,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Route(with) => {
             let settings = config_command::read(&with.config)?.settings;
             let builtin = parts::builtin_directory(&settings)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let directory = {
-                let _entered = runtime.enter();
-                parts::directory(&settings)?
-            };
+            let (runtime, directory) = all_sources(&settings)?;
             let done = runtime.block_on(culver_admin::run_route(&with.command, &builtin, &directory));
             println!("{}", done?);
         }

@@ -271,6 +271,13 @@ fn several_in_a_chain() {
     ];
     let own = block(&page, "deny = true", &changes);
     let server = served(&own, &[("users", users), ("gone", "gone@shop.example.org\n")]);
+    // Whom which source has: the database has no iterate_query, and the list says that it is not whole.
+    let mut command = Command::new(CULVER);
+    command.args(["user", "list", "--all", "--json", "--config"]).arg(server.dir().join("culver.toml"));
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    let (listed, said) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(!out.status.success() && said.contains("iterate_query"), "{said}");
+    assert!(listed.contains("\"source\":\"passwd-file\",\"user\":\"anna@example.org\""), "{listed}\n{said}");
     for (user, password, right) in [
         ("anna@example.org", "secret", true),
         ("carl@shop.example.org", "shop", true),

@@ -253,6 +253,15 @@ impl Link {
         why
     }
 
+    /// The accounts of the source, as far as it is asked for them.
+    async fn names(&self) -> Result<Vec<String>, Outage> {
+        let names = self.source.names().await.map_err(|why| self.named(why))?;
+        let ours = |name: &String| {
+            self.domains.is_empty() || self.domains.iter().any(|d| name.rsplit('@').next() == Some(d))
+        };
+        Ok(names.into_iter().filter(ours).collect())
+    }
+
     fn concerns(&self, login: &Login) -> bool {
         self.domains.is_empty() || self.domains.iter().any(|domain| domain == login.domain())
     }
@@ -383,19 +392,21 @@ impl Directory {
     pub async fn names(&self) -> Result<Vec<String>, Outage> {
         let mut names = Vec::new();
         for link in self.accounts() {
-            let domain = |name: &String| link.domains.iter().any(|d| name.rsplit('@').next() == Some(d));
-            names.extend(
-                link.source
-                    .names()
-                    .await
-                    .map_err(|why| link.named(why))?
-                    .into_iter()
-                    .filter(|name| link.domains.is_empty() || domain(name)),
-            );
+            names.extend(link.names().await?);
         }
         names.sort_unstable();
         names.dedup();
         Ok(names)
+    }
+
+    /// The sources of accounts, in their order, each with the names of its accounts, or why it does not give them.
+    pub async fn listing(&self) -> Vec<(String, Result<Vec<String>, Outage>)> {
+        let mut listing = Vec::new();
+        for link in self.accounts() {
+            let name = link.name.clone().unwrap_or_else(|| link.source.name().to_owned());
+            listing.push((name, link.names().await));
+        }
+        listing
     }
 
     /// The account that this login means, whoever asks.

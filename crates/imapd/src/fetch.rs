@@ -382,9 +382,7 @@ fn section_of(
                 fetch.literal(name, reader.remaining());
                 streams.push((fetch.out().len(), reader));
             } else {
-                let mut octets = Vec::with_capacity(size as usize);
-                message.read(range, &mut octets)?;
-                fetch.bytes(name, &octets);
+                fetch.literal_read(name, size, |out| message.read(range, out))?;
             }
         }
     }

@@ -201,6 +201,32 @@ impl<'o> FetchWriter<'o> {
         literal_header(self.out, len);
     }
 
+    /// The name and a literal of octets that `read` puts behind what is there: so many, as far as is known before. If there are
+    /// more or fewer, the literal says how many there are.
+    ///
+    /// # Errors
+    /// Those of `read`; what it wrote stays and is to be cut off by the caller.
+    pub fn literal_read<E>(
+        &mut self,
+        name: BodyName<'_>,
+        expected: u64,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.body_name(name);
+        let at = self.out.len();
+        literal_header(self.out, expected);
+        let from = self.out.len();
+        read(self.out)?;
+        let len = (self.out.len() - from) as u64;
+        if len != expected {
+            let octets = self.out.split_off(from);
+            self.out.truncate(at);
+            literal_header(self.out, len);
+            self.out.extend_from_slice(&octets);
+        }
+        Ok(())
+    }
+
     /// The same with a literal8, for BINARY whose bytes hold NUL.
     pub fn literal8(&mut self, name: BodyName<'_>, len: u64) {
         self.body_name(name);
@@ -272,4 +298,25 @@ fn header_list(out: &mut Vec<u8>, head: &[u8], names: &[std::borrow::Cow<'_, [u8
         astring(out, name);
     }
     out.push(b')');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_says_how_many_octets_there_are() {
+        for expected in [0, 3, 5, 700] {
+            let mut out = b"before ".to_vec();
+            let mut fetch = FetchWriter::begin(&mut out, SeqNo::from_index(0));
+            let name = BodyName::Ready(b"BODY[]");
+            let read = |out: &mut Vec<u8>| {
+                out.extend_from_slice(b"a\r\nb\n");
+                Ok::<_, ()>(())
+            };
+            fetch.literal_read(name, expected, read).unwrap();
+            fetch.end();
+            assert_eq!(out, b"before * 1 FETCH (BODY[] {5}\r\na\r\nb\n)\r\n", "{expected}");
+        }
+    }
 }
