@@ -20,6 +20,7 @@ use culver_store::io::{File, Fs, Timestamp};
 use culver_store::{Failure, Spool, Spooled};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Octets that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
@@ -125,7 +126,7 @@ impl Staged {
         let (mut form, mut gathered) = (ToStored::default(), Vec::with_capacity(octets.len()));
         form.push(octets, &mut gathered);
         form.finish(&mut gathered);
-        Spun { staged: None, gathered, sizes: form.sizes() }.settle(fs, place, date)
+        Spun { staged: None, gathered, sizes: form.sizes(), _held: None }.settle(fs, place, date)
     }
 
     /// `head`, then `octets`, synced. What is known of the message already is not looked for again.
@@ -224,6 +225,29 @@ pub struct Spun {
     staged: Option<Staged>,
     gathered: Vec<u8>,
     sizes: Sizes,
+    _held: Option<Held<'static>>,
+}
+
+/// Octets that all messages together may have in memory between their arrival and APPEND; what comes beyond is written.
+static ROOM: Room = Room(AtomicUsize::new(16 << 20));
+
+/// So many octets may still be held.
+struct Room(AtomicUsize);
+
+struct Held<'a>(&'a Room, usize);
+
+impl Room {
+    fn hold(&self, octets: usize) -> Option<Held<'_>> {
+        let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
+        let less = self.0.fetch_update(set, read, |left| left.checked_sub(octets));
+        less.ok().map(|_| Held(self, octets))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(self.1, Ordering::Relaxed);
+    }
 }
 
 impl Spun {
@@ -270,10 +294,16 @@ impl Spool for MaildirSpool {
             return Err(failure);
         }
         self.form.finish(&mut self.gathered);
+        // Many messages may wait in one command.
+        let held = ROOM.hold(self.gathered.len());
+        if held.is_none() {
+            self.flush().await?;
+        }
         let spun = Spun {
             staged: self.staged.take(),
             gathered: std::mem::take(&mut self.gathered),
             sizes: self.form.sizes(),
+            _held: held,
         };
         Ok(Spooled::Engine { size: self.form.wire, file: Box::new(spun) })
     }
@@ -283,6 +313,19 @@ impl Spool for MaildirSpool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_messages_hold_in_memory_together_is_bounded() {
+        let room = Room(AtomicUsize::new(10));
+        let first = room.hold(7).unwrap();
+        assert!(room.hold(4).is_none());
+        let second = room.hold(3).unwrap();
+        assert!(room.hold(1).is_none() && room.hold(0).is_some());
+        drop(first);
+        assert!(room.hold(8).is_none());
+        drop((room.hold(7).unwrap(), second));
+        assert!(room.hold(10).is_some());
+    }
 
     proptest! {
         #[test]
